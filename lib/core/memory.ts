@@ -1,0 +1,36 @@
+import { native, type MemoryStatistics } from '../native/loader.js';
+
+/** What a heap segment holds; the index is the native category (native/core/segments.h). */
+export const memoryCategories = ['weights', 'gradients', 'optimizer', 'arena', 'other'] as const;
+export type MemoryCategory = (typeof memoryCategories)[number];
+
+/** A block of memory that tensors point into: heap, a read-only file map, or nothing at all in a plan. */
+export interface Segment {
+  /** Native id; `drySegment` for memory that is only planned. */
+  readonly id: number;
+  readonly bytes: number;
+}
+
+/** Id of memory that a plan counts but never allocates. */
+export const drySegment = -2;
+
+/** Allocates zero-filled memory. @throws ERR_OUT_OF_MEMORY */
+export function allocate(bytes: number, category: MemoryCategory): Segment {
+  return { id: native((a) => a.allocate(bytes, memoryCategories.indexOf(category))), bytes };
+}
+
+/** Maps a file read-only: its pages are read at first use and belong to the system's cache. @throws ERR_FILE */
+export function mapFile(path: string): Segment {
+  const { segment, bytes } = native((a) => a.map(path));
+  return { id: segment, bytes };
+}
+
+/** Gives memory back. Tensors in it throw ERR_DISPOSED from now on. */
+export function release(segment: Segment): void {
+  if (segment.id !== drySegment) native((a) => a.release(segment.id));
+}
+
+/** Bytes by category, now and at peak. */
+export function memoryStatistics(): MemoryStatistics {
+  return native((a) => a.memory());
+}

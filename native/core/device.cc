@@ -1,0 +1,69 @@
+#include "device.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+#include "../kernels/cpu/table.h"
+#include "../kernels/ref/table.h"
+
+namespace nft {
+
+namespace {
+
+struct InstructionSet {
+  const char* name;
+  const Device& (*table)();
+  bool (*supported)();
+};
+
+#if defined(__x86_64__) || defined(_M_X64)
+// From the most to the least capable.
+constexpr InstructionSet kInstructionSets[] = {
+    {"avx512", cpu::avx512::table,
+     [] {
+       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+              __builtin_cpu_supports("avx512vl");
+     }},
+    {"avx2", cpu::avx2::table, [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }},
+    {"baseline", cpu::baseline::table, [] { return true; }},
+};
+#else
+constexpr InstructionSet kInstructionSets[] = {{"baseline", cpu::baseline::table, [] { return true; }}};
+#endif
+
+const InstructionSet& choose() {
+  const char* wanted = std::getenv("NODE_FINETUNE_CPU");
+  std::string known;
+  for (const InstructionSet& set : kInstructionSets) {
+    if (wanted == nullptr || *wanted == '\0') {
+      if (set.supported()) return set;
+      continue;
+    }
+    if (std::strcmp(wanted, set.name) == 0) {
+      if (set.supported()) return set;
+      fail("ERR_DEVICE_UNAVAILABLE", std::string("NODE_FINETUNE_CPU=") + wanted + ", but this processor does not have it");
+    }
+    known += std::string(known.empty() ? "" : ", ") + set.name;
+  }
+  fail("ERR_DEVICE_UNAVAILABLE", std::string("NODE_FINETUNE_CPU=") + wanted + " is unknown; use one of: " + known);
+}
+
+const InstructionSet& chosen() {
+  static const InstructionSet& set = choose();
+  return set;
+}
+
+}  // namespace
+
+const char* cpu_instruction_set() { return chosen().name; }
+
+const Device& device(DeviceId id) {
+  switch (id) {
+    case DeviceId::ref: return ref::table();
+    case DeviceId::cpu: return chosen().table();
+    default: fail("ERR_DEVICE_UNAVAILABLE", "unknown device number " + std::to_string(static_cast<int>(id)));
+  }
+}
+
+}  // namespace nft

@@ -1,0 +1,192 @@
+#include "segments.h"
+
+#include <mutex>
+#include <vector>
+
+#include "errors.h"
+
+#if defined(_WIN32)
+#include <malloc.h>
+#include <windows.h>
+#else
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#endif
+
+namespace nft {
+
+namespace {
+
+constexpr int64_t kSlotRange = int64_t{1} << 20;
+
+struct Slot {
+  char* data = nullptr;
+  size_t bytes = 0;
+  SegmentCategory category = SegmentCategory::other;
+  bool used = false, mapped = false;
+  int64_t generation = 0;
+};
+
+struct Table {
+  std::mutex mutex;
+  std::vector<Slot> slots;
+  std::vector<int64_t> free_slots;
+  MemoryStatistics statistics{};
+  int64_t fail_after = -1;
+};
+
+Table& table() {
+  static Table* t = new Table;  // never destroyed: worker environments may outlive static destruction
+  return *t;
+}
+
+// Whole pages from the system: zero-filled for free, given back at once, and huge pages where the system grants them.
+char* allocate_pages(size_t bytes) {
+#if defined(_WIN32)
+  return static_cast<char*>(VirtualAlloc(nullptr, bytes, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE));
+#else
+  void* p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (p == MAP_FAILED) return nullptr;
+#if defined(MADV_HUGEPAGE)
+  constexpr size_t kHugePage = size_t{2} << 20;
+  if (bytes >= 8 * kHugePage) madvise(p, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
+#endif
+  return static_cast<char*>(p);
+#endif
+}
+
+void free_pages(char* data, size_t bytes) {
+#if defined(_WIN32)
+  (void)bytes;
+  VirtualFree(data, 0, MEM_RELEASE);
+#else
+  munmap(data, bytes);
+#endif
+}
+
+SegmentId insert(Table& t, char* data, size_t bytes, SegmentCategory category, bool mapped) {
+  int64_t index;
+  if (!t.free_slots.empty()) {
+    index = t.free_slots.back();
+    t.free_slots.pop_back();
+  } else {
+    index = static_cast<int64_t>(t.slots.size());
+    if (index >= kSlotRange) fail("ERR_OUT_OF_MEMORY", "more than 2^20 memory segments");
+    t.slots.emplace_back();
+  }
+  Slot& s = t.slots[static_cast<size_t>(index)];
+  s.data = data;
+  s.bytes = bytes;
+  s.category = category;
+  s.mapped = mapped;
+  s.used = true;
+  const int c = static_cast<int>(category);
+  t.statistics.current[c] += static_cast<int64_t>(bytes);
+  if (t.statistics.current[c] > t.statistics.peak[c]) t.statistics.peak[c] = t.statistics.current[c];
+  if (!mapped) ++t.statistics.allocations;
+  return index + s.generation * kSlotRange;
+}
+
+Slot& find(Table& t, SegmentId id) {
+  const int64_t index = id % kSlotRange;
+  if (id < 0 || index >= static_cast<int64_t>(t.slots.size())) fail("ERR_DISPOSED", "unknown memory segment");
+  Slot& s = t.slots[static_cast<size_t>(index)];
+  if (!s.used || s.generation != id / kSlotRange) fail("ERR_DISPOSED", "this memory was already released");
+  return s;
+}
+
+}  // namespace
+
+SegmentId allocate_segment(size_t bytes, SegmentCategory category) {
+  Table& t = table();
+  std::lock_guard<std::mutex> lock(t.mutex);
+  char* data = nullptr;
+  const bool injected = t.fail_after == 0;
+  if (t.fail_after >= 0) --t.fail_after;
+  if (!injected) data = allocate_pages(bytes == 0 ? 1 : bytes);
+  if (data == nullptr) fail("ERR_OUT_OF_MEMORY", "could not allocate " + std::to_string(bytes) + " bytes");
+  return insert(t, data, bytes, category, false);
+}
+
+SegmentId map_file(const std::string& path) {
+#if defined(_WIN32)
+  HANDLE file = CreateFileA(path.c_str(), GENERIC_READ, FILE_SHARE_READ, nullptr, OPEN_EXISTING, 0, nullptr);
+  if (file == INVALID_HANDLE_VALUE) fail("ERR_FILE", path + ": cannot be opened");
+  LARGE_INTEGER size;
+  GetFileSizeEx(file, &size);
+  HANDLE mapping = CreateFileMappingA(file, nullptr, PAGE_READONLY, 0, 0, nullptr);
+  CloseHandle(file);
+  void* data = mapping == nullptr ? nullptr : MapViewOfFile(mapping, FILE_MAP_READ, 0, 0, 0);
+  if (mapping != nullptr) CloseHandle(mapping);
+  if (data == nullptr) fail("ERR_FILE", path + ": cannot be mapped");
+  const size_t bytes = static_cast<size_t>(size.QuadPart);
+#else
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) fail("ERR_FILE", path + ": " + std::strerror(errno));
+  struct stat st;
+  if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size == 0) {
+    close(fd);
+    fail("ERR_FILE", path + ": is empty or not a regular file");
+  }
+  const size_t bytes = static_cast<size_t>(st.st_size);
+  void* data = mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, fd, 0);
+  const int error = errno;
+  close(fd);
+  if (data == MAP_FAILED) fail("ERR_FILE", path + ": cannot be mapped: " + std::strerror(error));
+#endif
+  Table& t = table();
+  std::lock_guard<std::mutex> lock(t.mutex);
+  return insert(t, static_cast<char*>(data), bytes, SegmentCategory::mapped, true);
+}
+
+void release_segment(SegmentId id) {
+  Table& t = table();
+  std::lock_guard<std::mutex> lock(t.mutex);
+  Slot& s = find(t, id);
+  if (s.mapped) {
+#if defined(_WIN32)
+    UnmapViewOfFile(s.data);
+#else
+    munmap(s.data, s.bytes);
+#endif
+  } else {
+    free_pages(s.data, s.bytes == 0 ? 1 : s.bytes);
+  }
+  t.statistics.current[static_cast<int>(s.category)] -= static_cast<int64_t>(s.bytes);
+  s.used = false;
+  s.data = nullptr;
+  ++s.generation;
+  t.free_slots.push_back(id % kSlotRange);
+}
+
+SegmentView segment(SegmentId id) {
+  Table& t = table();
+  std::lock_guard<std::mutex> lock(t.mutex);
+  const Slot& s = find(t, id);
+  return {s.data, s.bytes, !s.mapped};
+}
+
+MemoryStatistics memory_statistics() {
+  Table& t = table();
+  std::lock_guard<std::mutex> lock(t.mutex);
+  return t.statistics;
+}
+
+void reset_memory_peak() {
+  Table& t = table();
+  std::lock_guard<std::mutex> lock(t.mutex);
+  for (int i = 0; i < static_cast<int>(SegmentCategory::count); ++i) t.statistics.peak[i] = t.statistics.current[i];
+}
+
+void fail_allocation_after(int64_t after) {
+  Table& t = table();
+  std::lock_guard<std::mutex> lock(t.mutex);
+  t.fail_after = after;
+}
+
+}  // namespace nft

@@ -1,0 +1,35 @@
+#pragma once
+// Memory that tensors point into: heap segments and read-only file maps, by id with a generation, so that a stale id is an
+// error and not a wild pointer. The id table is process-wide: workers share it; each environment frees what it made.
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace nft {
+
+using SegmentId = int64_t;  // slot + generation * 2^20; exact in a double
+
+enum class SegmentCategory : int32_t { weights, gradients, optimizer, arena, other, mapped, count };
+
+struct SegmentView {
+  char* data;
+  size_t bytes;
+  bool writable;
+};
+
+SegmentId allocate_segment(size_t bytes, SegmentCategory category);  // zero-filled, 64-byte aligned; throws ERR_OUT_OF_MEMORY
+SegmentId map_file(const std::string& path);                         // read-only; throws ERR_FILE
+void release_segment(SegmentId id);                                  // throws ERR_DISPOSED when already released
+SegmentView segment(SegmentId id);                                   // throws ERR_DISPOSED
+
+struct MemoryStatistics {
+  int64_t current[static_cast<int>(SegmentCategory::count)];
+  int64_t peak[static_cast<int>(SegmentCategory::count)];
+  int64_t allocations;  // heap segments ever made
+};
+MemoryStatistics memory_statistics();
+void reset_memory_peak();
+// Test hook: the allocation after the next `after` ones fails as if memory had run out; negative turns it off.
+void fail_allocation_after(int64_t after);
+
+}  // namespace nft

@@ -1,0 +1,6 @@
+#pragma once
+#include "../../core/device.h"
+
+namespace nft::ref {
+const Device& table();
+}

@@ -1,0 +1,58 @@
+#include "fields.h"
+
+namespace nft {
+
+namespace check {
+
+void float_type(const char* op, const char* argument, const Tensor& t) {
+  if (!t.present || !is_float(t.dtype)) fail_dtype(op, argument, "f64, f32, f16 or bf16", t);
+}
+void any_weight(const char* op, const char* argument, const Tensor& t) {
+  if (!t.present || !(is_float(t.dtype) || is_quantized(t.dtype))) fail_dtype(op, argument, "a float or quantized type", t);
+}
+void type(const char* op, const char* argument, const Tensor& t, DType wanted) {
+  if (!t.present || t.dtype != wanted) fail_dtype(op, argument, info(wanted).name, t);
+}
+void accumulator(const char* op, const char* argument, const Tensor& t) {
+  if (!t.present || (t.dtype != DType::f32 && t.dtype != DType::f64)) fail_dtype(op, argument, "f32 or f64", t);
+}
+void shape(const char* op, const char* argument, const Tensor& t, int64_t d0) {
+  if (!t.present || t.num_elements() != d0) fail_shape(op, argument, "[" + std::to_string(d0) + "]", t);
+  contiguous(op, argument, t);
+}
+void shape(const char* op, const char* argument, const Tensor& t, int64_t d0, int64_t d1) {
+  if (!t.present || t.rows() != d0 || t.cols() != d1)
+    fail_shape(op, argument, "[" + std::to_string(d0) + ", " + std::to_string(d1) + "]", t);
+}
+void same_shape(const char* op, const char* argument, const Tensor& t, const char* other_name, const Tensor& other) {
+  if (!t.present || t.rows() != other.rows() || t.cols() != other.cols())
+    fail_shape(op, argument, std::string("as large as ") + other_name + " " + describe(other), t);
+}
+void same_type(const char* op, const char* argument, const Tensor& t, const char* other_name, const Tensor& other) {
+  if (!t.present || t.dtype != other.dtype)
+    fail_dtype(op, argument, (std::string("of the type of ") + other_name + ", " + info(other.dtype).name).c_str(), t);
+}
+void dims(const char* op, const char* argument, const Tensor& t, int wanted) {
+  if (!t.present || t.ndim != wanted) fail_shape(op, argument, std::to_string(wanted) + "-dimensional", t);
+}
+void contiguous(const char* op, const char* argument, const Tensor& t) {
+  if (!t.contiguous()) fail_shape(op, argument, "contiguous", t);
+}
+void that(bool condition, const char* op, const char* argument, const char* requirement) {
+  if (!condition) fail("ERR_SHAPE", std::string("[") + op + "] " + argument + " must be " + requirement);
+}
+
+}  // namespace check
+
+void UpdateRule::check(const char* op, const Tensor& weight) const {
+  check::float_type(op, "weight", weight);
+  check::contiguous(op, "weight", weight);
+  for (const Tensor* s : {&state0, &state1}) {
+    if (!s->present) continue;
+    check::same_shape(op, "optimizer state", *s, "weight", weight);
+    check::contiguous(op, "optimizer state", *s);
+    check::float_type(op, "optimizer state", *s);
+  }
+}
+
+}  // namespace nft
