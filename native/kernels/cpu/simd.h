@@ -1,0 +1,240 @@
+#pragma once
+// A thin layer over GCC/Clang vector extensions: one f32 vector type as wide as the instruction set of this translation unit,
+// arithmetic by the ordinary operators (+ - * / < | ...), and named functions for what operators do not cover.
+// Functions with a count handle the first `count` lanes, 0 <= count <= kLanes; memory beyond them is neither read nor written.
+#include <cstdint>
+#include <cstring>
+
+#include "../../core/convert.h"
+#include "../../core/dtype.h"
+#include "isa.h"
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace nft::cpu::NFT_ISA::simd {
+
+constexpr int kLanes = NFT_SIMD_BYTES / 4;
+
+typedef float f32v __attribute__((vector_size(NFT_SIMD_BYTES)));
+typedef int32_t i32v __attribute__((vector_size(NFT_SIMD_BYTES)));  // also the type of a comparison: lanes 0 or -1
+typedef uint32_t u32v __attribute__((vector_size(NFT_SIMD_BYTES)));
+typedef uint64_t u64v __attribute__((vector_size(NFT_SIMD_BYTES)));
+typedef uint16_t u16v __attribute__((vector_size(NFT_SIMD_BYTES / 2)));  // kLanes storage halves
+
+NFT_INLINE f32v set1(float x) { return x - f32v{}; }
+NFT_INLINE u32v set1_u32(uint32_t x) { return x - u32v{}; }
+NFT_INLINE f32v zero() { return f32v{}; }
+
+NFT_INLINE u32v as_u32(f32v x) { return reinterpret_cast<u32v>(x); }
+NFT_INLINE i32v as_i32(f32v x) { return reinterpret_cast<i32v>(x); }
+NFT_INLINE f32v as_f32(u32v x) { return reinterpret_cast<f32v>(x); }
+NFT_INLINE f32v as_f32(i32v x) { return reinterpret_cast<f32v>(x); }
+
+// mask ? a : b, lane by lane; mask lanes are 0 or -1.
+NFT_INLINE f32v select(i32v mask, f32v a, f32v b) { return mask ? a : b; }
+NFT_INLINE u32v select(i32v mask, u32v a, u32v b) { return mask ? a : b; }
+
+// a * b + c: one rounding where the processor has fused multiply-add, two on the baseline.
+NFT_INLINE f32v fma(f32v a, f32v b, f32v c) {
+#if defined(__AVX512F__)
+  return _mm512_fmadd_ps(a, b, c);
+#elif defined(__FMA__)
+  return _mm256_fmadd_ps(a, b, c);
+#else
+  return a * b + c;
+#endif
+}
+
+// NaN in b wins, NaN in a is lost, as with the x86 instructions.
+NFT_INLINE f32v max(f32v a, f32v b) { return a > b ? a : b; }
+NFT_INLINE f32v min(f32v a, f32v b) { return a < b ? a : b; }
+NFT_INLINE f32v abs(f32v x) { return as_f32(as_u32(x) & 0x7FFFFFFFu); }
+
+NFT_INLINE f32v sqrt(f32v x) {
+#if defined(__AVX512F__)
+  return _mm512_sqrt_ps(x);
+#elif defined(__AVX2__)
+  return _mm256_sqrt_ps(x);
+#elif defined(__x86_64__)
+  return _mm_sqrt_ps(x);
+#else
+  f32v r;
+  for (int i = 0; i < kLanes; ++i) r[i] = __builtin_sqrtf(x[i]);
+  return r;
+#endif
+}
+
+// Nearest integer, ties to even; |x| < 2^31.
+NFT_INLINE i32v round_to_i32(f32v x) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<i32v>(_mm512_cvtps_epi32(x));
+#elif defined(__AVX2__)
+  return reinterpret_cast<i32v>(_mm256_cvtps_epi32(x));
+#elif defined(__x86_64__)
+  return reinterpret_cast<i32v>(_mm_cvtps_epi32(x));
+#else
+  i32v r;
+  for (int i = 0; i < kLanes; ++i) r[i] = static_cast<int32_t>(__builtin_rintf(x[i]));
+  return r;
+#endif
+}
+NFT_INLINE f32v to_f32(i32v x) { return __builtin_convertvector(x, f32v); }
+
+// Sums and maxima over lanes, always in the same order: halves are folded onto each other.
+NFT_INLINE float reduce_add(f32v x) {
+  float lane[kLanes];
+  std::memcpy(lane, &x, sizeof(x));
+  for (int width = kLanes / 2; width > 0; width /= 2)
+    for (int i = 0; i < width; ++i) lane[i] += lane[i + width];
+  return lane[0];
+}
+NFT_INLINE float reduce_max(f32v x) {
+  float lane[kLanes];
+  std::memcpy(lane, &x, sizeof(x));
+  for (int width = kLanes / 2; width > 0; width /= 2)
+    for (int i = 0; i < width; ++i) lane[i] = lane[i] > lane[i + width] ? lane[i] : lane[i + width];
+  return lane[0];
+}
+
+NFT_INLINE u32v widen(u16v x) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<u32v>(_mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(x)));
+#elif defined(__AVX2__)
+  return reinterpret_cast<u32v>(_mm256_cvtepu16_epi32(reinterpret_cast<__m128i>(x)));
+#else
+  return __builtin_convertvector(x, u32v);
+#endif
+}
+NFT_INLINE u16v narrow(u32v x) {  // the low 16 bits of each lane
+#if defined(__AVX512F__)
+  return reinterpret_cast<u16v>(_mm512_cvtepi32_epi16(reinterpret_cast<__m512i>(x)));
+#else
+  return __builtin_convertvector(x, u16v);
+#endif
+}
+
+// bf16: the upper half of an f32. Rounds to nearest even; NaN stays NaN.
+NFT_INLINE f32v from_bf16(u16v x) { return as_f32(widen(x) << 16); }
+NFT_INLINE u16v to_bf16(f32v x) {
+  const u32v u = as_u32(x);
+  const u32v rounded = (u + 0x7FFFu + ((u >> 16) & 1u)) >> 16;
+  return narrow(select(x != x, (u >> 16) | 0x40u, rounded));
+}
+// As f32_to_bf16_stochastic; random16 lanes in [0, 65535].
+NFT_INLINE u16v to_bf16_stochastic(f32v x, u32v random16) {
+  const u32v u = as_u32(x), exponent = u & 0x7F800000u;
+  const u16v nearest = to_bf16(x);
+  return narrow(select(exponent == 0x7F800000u, widen(nearest), (u + random16) >> 16));
+}
+
+NFT_INLINE f32v from_f16(u16v x) {
+#if defined(__AVX512F__)
+  return _mm512_cvtph_ps(reinterpret_cast<__m256i>(x));
+#elif defined(__F16C__)
+  return _mm256_cvtph_ps(reinterpret_cast<__m128i>(x));
+#else
+  f32v r;
+  for (int i = 0; i < kLanes; ++i) r[i] = f16_to_f32(x[i]);
+  return r;
+#endif
+}
+NFT_INLINE u16v to_f16(f32v x) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<u16v>(_mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+#elif defined(__F16C__)
+  return reinterpret_cast<u16v>(_mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+#else
+  u16v r;
+  for (int i = 0; i < kLanes; ++i) r[i] = f32_to_f16(x[i]);
+  return r;
+#endif
+}
+
+// Storage types: f32 vectors from and to memory of each float type. Element is the scalar type in memory.
+struct F32 {
+  using Element = float;
+  static constexpr DType kDType = DType::f32;
+  static NFT_MEMBER f32v load(const float* p) {
+    f32v x;
+    std::memcpy(&x, p, sizeof(x));
+    return x;
+  }
+  static NFT_MEMBER void store(float* p, f32v x) { std::memcpy(p, &x, sizeof(x)); }
+  static NFT_MEMBER f32v load(const float* p, int count) {
+#if defined(__AVX512F__)
+    return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1u), p);
+#else
+    f32v x = zero();
+    std::memcpy(&x, p, static_cast<size_t>(count) * 4);
+    return x;
+#endif
+  }
+  static NFT_MEMBER void store(float* p, f32v x, int count) {
+#if defined(__AVX512F__)
+    _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << count) - 1u), x);
+#else
+    std::memcpy(p, &x, static_cast<size_t>(count) * 4);
+#endif
+  }
+  static NFT_MEMBER float load1(const float* p) { return *p; }
+  static NFT_MEMBER void store1(float* p, float x) { *p = x; }
+};
+
+NFT_INLINE u16v load_u16(const uint16_t* p) {
+  u16v x;
+  std::memcpy(&x, p, sizeof(x));
+  return x;
+}
+NFT_INLINE u16v load_u16(const uint16_t* p, int count) {
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+  return reinterpret_cast<u16v>(_mm256_maskz_loadu_epi16(static_cast<__mmask16>((1u << count) - 1u), p));
+#else
+  u16v x = {};
+  std::memcpy(&x, p, static_cast<size_t>(count) * 2);
+  return x;
+#endif
+}
+NFT_INLINE void store_u16(uint16_t* p, u16v x) { std::memcpy(p, &x, sizeof(x)); }
+NFT_INLINE void store_u16(uint16_t* p, u16v x, int count) {
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+  _mm256_mask_storeu_epi16(p, static_cast<__mmask16>((1u << count) - 1u), reinterpret_cast<__m256i>(x));
+#else
+  std::memcpy(p, &x, static_cast<size_t>(count) * 2);
+#endif
+}
+
+struct Bf16 {
+  using Element = uint16_t;
+  static constexpr DType kDType = DType::bf16;
+  static NFT_MEMBER f32v load(const uint16_t* p) { return from_bf16(load_u16(p)); }
+  static NFT_MEMBER f32v load(const uint16_t* p, int count) { return from_bf16(load_u16(p, count)); }
+  static NFT_MEMBER void store(uint16_t* p, f32v x) { store_u16(p, to_bf16(x)); }
+  static NFT_MEMBER void store(uint16_t* p, f32v x, int count) { store_u16(p, to_bf16(x), count); }
+  static NFT_MEMBER float load1(const uint16_t* p) { return bf16_to_f32(*p); }
+  static NFT_MEMBER void store1(uint16_t* p, float x) { *p = f32_to_bf16(x); }
+};
+
+struct F16 {
+  using Element = uint16_t;
+  static constexpr DType kDType = DType::f16;
+  static NFT_MEMBER f32v load(const uint16_t* p) { return from_f16(load_u16(p)); }
+  static NFT_MEMBER f32v load(const uint16_t* p, int count) { return from_f16(load_u16(p, count)); }
+  static NFT_MEMBER void store(uint16_t* p, f32v x) { store_u16(p, to_f16(x)); }
+  static NFT_MEMBER void store(uint16_t* p, f32v x, int count) { store_u16(p, to_f16(x), count); }
+  static NFT_MEMBER float load1(const uint16_t* p) { return f16_to_f32(*p); }
+  static NFT_MEMBER void store1(uint16_t* p, float x) { *p = f32_to_f16(x); }
+};
+
+// Calls f with an F32{}, Bf16{} or F16{}; false for any other type.
+template <class F>
+NFT_INLINE bool with_float_type(DType t, F&& f) {
+  switch (t) {
+    case DType::f32: f(F32{}); return true;
+    case DType::bf16: f(Bf16{}); return true;
+    case DType::f16: f(F16{}); return true;
+    default: return false;
+  }
+}
+
+}  // namespace nft::cpu::NFT_ISA::simd
