@@ -1,0 +1,23 @@
+import type { Tensor } from './tensor.js';
+
+/** A weight with the name it has in the Hugging Face checkpoint or the PEFT adapter. */
+export class Parameter {
+  readonly name: string;
+  /** Replaced once at load, never during training: updates are in place. */
+  value: Tensor;
+  trainable = false;
+  /** How often one backward pass delivers a gradient: 2 for tied embeddings. */
+  uses = 1;
+
+  constructor(name: string, value: Tensor) {
+    this.name = name;
+    this.value = value;
+  }
+
+  get shape(): readonly number[] {
+    return this.value.shape;
+  }
+  get numElements(): number {
+    return this.value.numElements;
+  }
+}

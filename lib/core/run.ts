@@ -1,0 +1,90 @@
+import type { OpContext } from '../native/call.js';
+import type { Arena, ArenaRole } from './arena.js';
+import { type DeviceName, deviceIndex } from './device.js';
+import type { DType, FloatType } from './dtype.js';
+import { drySegment, type Segment } from './memory.js';
+import { randomKey } from './rng.js';
+import type { GradientSink } from './sink.js';
+import { bytesOfShape, Tensor } from './tensor.js';
+
+export interface RunOptions {
+  device: DeviceName;
+  /** Type of activations and their gradients. f64 on `ref` only. */
+  dtype: FloatType;
+  arena: Arena;
+  /** Memory of the arena; undefined = dry: shapes and bytes only. */
+  memory?: Segment | undefined;
+  /** Where weight gradients go; undefined outside training. */
+  sink?: GradientSink | undefined;
+  seed?: number;
+  /** Optimizer step and micro-batch within it: keys of the random numbers. */
+  step?: number;
+  microBatch?: number;
+}
+
+/** One program over an arena: a micro-batch, an evaluation batch, a decoding step. Layers allocate from it and call ops with it. */
+export class Run implements OpContext {
+  readonly device: DeviceName;
+  readonly deviceIndex: number;
+  readonly dtype: FloatType;
+  /** Type of row statistics, low-rank products and gradient sums: f32, or f64 when activations are f64. */
+  readonly accumulator: 'f32' | 'f64';
+  readonly dry: boolean;
+  readonly sink: GradientSink | undefined;
+  private readonly arena: Arena;
+  private readonly memory: Segment;
+  private readonly seed: number;
+  private readonly step: number;
+  private readonly microBatch: number;
+  private workspace: number | undefined;
+
+  constructor(options: RunOptions) {
+    this.device = options.device;
+    this.deviceIndex = deviceIndex(options.device);
+    this.dtype = options.dtype;
+    this.accumulator = options.dtype === 'f64' ? 'f64' : 'f32';
+    this.dry = options.memory === undefined;
+    this.memory = options.memory ?? { id: drySegment, bytes: 0 };
+    this.arena = options.arena;
+    this.sink = options.sink;
+    this.seed = options.seed ?? 0;
+    this.step = options.step ?? 0;
+    this.microBatch = options.microBatch ?? 0;
+  }
+
+  /** A tensor of the arena with undefined contents; give it back with free. Type defaults to the run's activation type. */
+  empty(name: string, shape: readonly number[], dtype: DType = this.dtype, role: ArenaRole = 'transient'): Tensor {
+    const offset = this.arena.allocate(bytesOfShape(dtype, shape), name, role);
+    return new Tensor(this.memory, offset, dtype, shape, name);
+  }
+
+  /** Like empty, for what backward will need. */
+  saved(name: string, shape: readonly number[], dtype: DType = this.dtype): Tensor {
+    return this.empty(name, shape, dtype, 'saved');
+  }
+
+  /** Gives arena tensors back; using one afterwards throws. Views of them must not be used either. */
+  free(...tensors: (Tensor | undefined)[]): void {
+    for (const t of tensors) {
+      if (!t) continue;
+      t.assertLive();
+      t.markFreed();
+      this.arena.free(t.byteOffset);
+    }
+  }
+
+  /** Key for dropout masks: depends on the run's seed, step, micro-batch and the layer, not on when it is asked for. */
+  randomKey(stream: number): number {
+    return randomKey(this.seed, this.step, this.microBatch, stream);
+  }
+
+  acquireWorkspace(op: string, bytes: number): { segment: number; offset: number } {
+    this.workspace = this.arena.allocate(bytes, op, 'workspace');
+    return { segment: this.memory.id, offset: this.workspace };
+  }
+
+  releaseWorkspace(): void {
+    if (this.workspace !== undefined) this.arena.free(this.workspace);
+    this.workspace = undefined;
+  }
+}

@@ -1,0 +1,56 @@
+import type { Parameter } from './parameter.js';
+import type { Run } from './run.js';
+import type { Tensor } from './tensor.js';
+
+/** What the loss leaves behind for the gradient of the head's weight. */
+export interface HeadGradient {
+  /** [N, C] input of the head; targets, weights and lse [N]: linear_cross_entropy. */
+  h: Tensor;
+  targets: Tensor;
+  weights: Tensor;
+  lse: Tensor;
+  softcap: number;
+}
+
+/**
+ * Where weight gradients go. The one way up from layer to trainer: accumulated into a buffer, or consumed at once by the
+ * optimizer. A layer calls it after it has made the input gradient with the old weight, since the weight may change here.
+ * Every method ignores parameters that are not trainable.
+ */
+export interface GradientSink {
+  /** dW = scale * dy^T x for weight [M, K], dy [N, M], x [N, K]. */
+  weight(p: Parameter, dy: Tensor, x: Tensor, scale: number, run: Run): void;
+  /** Gradient of a vector: `add` adds it to the f32 tensor it is given. */
+  vector(p: Parameter, run: Run, add: (gradient: Tensor | undefined) => void): void;
+  /** dW[ids[n]] += scale * dy[n]. */
+  embedding(p: Parameter, ids: Tensor, dy: Tensor, scale: number, run: Run): void;
+  /** Buffer the loss op adds the head's gradient to; undefined when there is none. */
+  headBuffer(p: Parameter, run: Run): Tensor | undefined;
+  /** Called after the loss where headBuffer gave nothing. Returns true if it keeps the tensors until finish. */
+  head(p: Parameter, gradient: HeadGradient, run: Run): boolean;
+  /** Ends a micro-batch. @throws ERR_INTERNAL unless every trainable parameter was delivered exactly `uses` times */
+  finish(run: Run): void;
+}
+
+/** Counts deliveries: every trainable parameter must arrive exactly as often as it is used. */
+export class DeliveryCount {
+  private readonly counts = new Map<Parameter, number>();
+
+  /** Number of this delivery, from 1. */
+  add(p: Parameter): number {
+    const n = (this.counts.get(p) ?? 0) + 1;
+    this.counts.set(p, n);
+    return n;
+  }
+
+  /** Names of the parameters with a wrong count; starts over. */
+  wrong(parameters: Iterable<Parameter>): string[] {
+    const wrong: string[] = [];
+    for (const p of parameters) {
+      const n = this.counts.get(p) ?? 0;
+      if (n !== p.uses) wrong.push(`${p.name} (${n} of ${p.uses})`);
+    }
+    this.counts.clear();
+    return wrong;
+  }
+}
