@@ -106,7 +106,7 @@ Napi::Value describe(const Napi::CallbackInfo& info) {
   }
   result.Set("dtypes", dtypes);
   Napi::Array updates = Napi::Array::New(env);
-#define NFT_UPDATE(rule) updates.Set(updates.Length(), #rule);
+#define NFT_UPDATE(name, Rule) updates.Set(updates.Length(), #name);
 #include "../updates/updates.def"
 #undef NFT_UPDATE
   result.Set("updates", updates);

@@ -54,4 +54,19 @@ NFT_INLINE f16_t f32_to_f16(float x) {
   return static_cast<f16_t>(sign | ((rounded - 0x38000000u) >> 13));
 }
 
+// As f32_to_bf16_stochastic, for binary16.
+NFT_INLINE f16_t f32_to_f16_stochastic(float x, uint32_t random16) {
+  const uint32_t u = f32_bits(x), sign = (u >> 16) & 0x8000u, a = u & 0x7FFFFFFFu;
+  if (a >= 0x7F800000u) return f32_to_f16(x);
+  if (a < 0x38800000u) {  // subnormal: multiples of 2^-24
+    const float scaled = f32_from_bits(a) * 0x1p24f;
+    const uint32_t whole = static_cast<uint32_t>(scaled);
+    const bool up = (scaled - static_cast<float>(whole)) * 65536.0f > static_cast<float>(random16);
+    return static_cast<f16_t>(sign | (whole + (up ? 1u : 0u)));
+  }
+  const uint32_t rounded = a + (random16 >> 3);  // 13 bits are discarded
+  if (rounded >= 0x47800000u) return static_cast<f16_t>(sign | 0x7C00u);
+  return static_cast<f16_t>(sign | ((rounded - 0x38000000u) >> 13));
+}
+
 }  // namespace nft

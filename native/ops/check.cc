@@ -1,3 +1,4 @@
+#include "../updates/all.h"
 #include "fields.h"
 
 namespace nft {
@@ -47,6 +48,13 @@ void that(bool condition, const char* op, const char* argument, const char* requ
 void UpdateRule::check(const char* op, const Tensor& weight) const {
   check::float_type(op, "weight", weight);
   check::contiguous(op, "weight", weight);
+  check::that(step >= 1, op, "step", "1 or more");
+  check::that(clip_value >= 0, op, "clip_value", "0 or more");
+  int states = 0;
+  const bool known = updates::with_rule<double>(*this, [&](const auto& rule) { states = rule.kStates; });
+  check::that(known, op, "update_kind", "one of native/updates/updates.def");
+  check::that(states < 1 || state0.present, op, "state0", "given for this update_kind");
+  check::that(states < 2 || state1.present, op, "state1", "given for this update_kind");
   for (const Tensor* s : {&state0, &state1}) {
     if (!s->present) continue;
     check::same_shape(op, "optimizer state", *s, "weight", weight);
