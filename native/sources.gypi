@@ -15,10 +15,17 @@
       "native/bindings/addon.cc",
       "native/bindings/arguments.cc"
     ],
-    "nft_napi_version": "9",
+    "nft_cxx_flags": [
+      "-std=c++17", "-fvisibility=hidden", "-fvisibility-inlines-hidden", "-ffp-contract=off", "-Wall", "-Wextra"
+    ],
+    "nft_linux_link_flags": ["-static-libstdc++", "-Wl,--exclude-libs,ALL", "-Wl,-Bsymbolic"],
+    "nft_addon_defines": [
+      "NAPI_VERSION=9", "NAPI_CPP_EXCEPTIONS", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS", "NODE_ADDON_API_DISABLE_DEPRECATED"
+    ],
+    "nft_cpu_common_flags": ["-fno-math-errno", "-fno-trapping-math"],
+    "nft_portable_flags": ["-DNFT_ISA=baseline"],
     "nft_baseline_flags": ["-DNFT_ISA=baseline", "-march=x86-64-v2"],
     "nft_avx2_flags": ["-DNFT_ISA=avx2", "-march=x86-64-v3"],
-    "nft_avx512_flags": ["-DNFT_ISA=avx512", "-march=x86-64-v4", "-mprefer-vector-width=512"],
-    "nft_cpu_common_flags": ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
+    "nft_avx512_flags": ["-DNFT_ISA=avx512", "-march=x86-64-v4", "-mprefer-vector-width=512"]
   }
 }
