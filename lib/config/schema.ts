@@ -1,0 +1,172 @@
+import { z } from 'zod';
+import { sizePattern } from './size.js';
+
+/**
+ * The settings of a run, written once: types, defaults, ranges and help texts. Command-line flags (flags.ts), the JSON Schema
+ * (json-schema.ts) and error messages (problems.ts) are printed from this. It stays free of transforms, so that it has a JSON Schema;
+ * defaults that depend on other settings are filled in by defaults.ts, and combinations are refused by validate.ts.
+ */
+
+const path = () => z.string().min(1);
+const count = () => z.int().min(1);
+const dtype = () => z.enum(['f32', 'bf16']);
+const probability = () => z.number().min(0).lt(1);
+
+const trainLastLayers = count()
+  .optional()
+  .describe('Train only the last N decoder blocks; the rest stays as it is and needs no gradients. Default: all');
+
+const weightDecay = (value: number) =>
+  z.number().min(0).default(value).describe('Decoupled weight decay: w shrinks by learningRate x weightDecay per step; norms and biases are spared');
+
+const fused = z
+  .boolean()
+  .default(false)
+  .describe('Update each weight where its gradient is made, so that no gradient buffer exists. Excludes accumulation and maxGradNorm');
+
+export const loraSchema = z.strictObject({
+  type: z.literal('lora').describe('Low-rank adapters on frozen weights (arXiv 2106.09685)'),
+  rank: count().max(4096).default(16).describe('Rank r of the adapters'),
+  alpha: z.number().positive().default(32).describe('Scale numerator: the update is alpha / rank x B A'),
+  dropout: probability().default(0).describe('Dropout probability on the adapter input'),
+  targets: z
+    .union([z.literal('all-linear'), z.array(z.string().min(1)).min(1)])
+    .default('all-linear')
+    .describe('Adapted linear layers: all-linear (every one but the head), or names and patterns such as q_proj or layers.*.mlp.*'),
+  rankPattern: z.record(z.string(), count().max(4096)).default({}).describe('Rank of the layers whose name matches a pattern'),
+  alphaPattern: z.record(z.string(), z.number().positive()).default({}).describe('Alpha of the layers whose name matches a pattern'),
+  useRslora: z.boolean().default(false).describe('Scale by alpha / sqrt(rank) instead of alpha / rank (arXiv 2312.03732)'),
+  initAdapter: path().optional().describe('Start from this PEFT adapter folder instead of a fresh adapter'),
+  trainLastLayers,
+});
+
+export const fullSchema = z.strictObject({
+  type: z.literal('full').describe('Train the weights themselves'),
+  dtype: dtype().optional().describe('Storage type of the trained weights. Default: the value of dtype'),
+  trainLastLayers,
+});
+
+export const adamwSchema = z.strictObject({
+  type: z.literal('adamw').describe('AdamW (arXiv 1711.05101): two state values per trained weight'),
+  beta1: probability().default(0.9).describe('Decay of the first moment'),
+  beta2: probability().default(0.999).describe('Decay of the second moment'),
+  eps: z.number().positive().default(1e-8).describe('Added to the root of the second moment'),
+  weightDecay: weightDecay(0.01),
+  fused,
+  stateDtype: dtype().default('f32').describe('Storage type of the two moments'),
+});
+
+export const sgdSchema = z.strictObject({
+  type: z.literal('sgd').describe('Plain gradient descent, no state'),
+  weightDecay: weightDecay(0),
+  fused,
+});
+
+export const lomoSchema = z.strictObject({
+  type: z.literal('lomo').describe('Gradient descent fused into the backward pass: no gradients, no state (arXiv 2306.09782)'),
+  weightDecay: weightDecay(0),
+  clipValue: z.number().positive().optional().describe('Clip every gradient element to [-v, v]. Default: no clipping'),
+});
+
+const scheduleSchema = z.strictObject({
+  type: z.enum(['constant', 'linear', 'cosine']).default('constant').describe('Course of the learning rate after the warm-up'),
+  warmupSteps: z.int().min(0).default(0).describe('Steps of linear warm-up from 0'),
+  warmupRatio: z.number().min(0).max(1).optional().describe('Warm-up as a share of all steps, instead of warmupSteps'),
+  minLearningRateRatio: z.number().min(0).max(1).default(0).describe('Where linear and cosine end, as a share of the learning rate'),
+});
+
+const checkpointSchema = z.strictObject({
+  everySteps: count().optional().describe('Write a checkpoint every N steps. Default: only when stopped'),
+  keep: count().default(2).describe('Keep the newest N checkpoints'),
+  dir: path().optional().describe('Folder of the checkpoints. Default: checkpoints inside out'),
+});
+
+const evaluationSchema = z.strictObject({
+  everySteps: count().optional().describe('Evaluate every N steps. Default: at the end of every epoch and of the run'),
+  earlyStoppingPatience: count().optional().describe('Stop after N evaluations in a row without a new best loss'),
+  keepBest: z.boolean().default(false).describe('Write the weights of the best evaluation to out instead of the last ones'),
+});
+
+export const dataFormats = ['auto', 'messages', 'prompt-completion', 'alpaca', 'sharegpt', 'text', 'tokenized'] as const;
+
+export const trainConfigSchema = z.strictObject({
+  model: path().describe('Model: a Hugging Face folder or a GGUF file'),
+  data: path().describe('Training data: a JSONL or plain text file'),
+  out: path().describe('Folder for the result: an adapter (lora) or a model (full)'),
+  validationData: path().optional().describe('Held-out data, in the same formats as data'),
+  validationSplit: probability().default(0).describe('Share of data that is held out instead, drawn with the seed'),
+
+  method: z.discriminatedUnion('type', [loraSchema, fullSchema]).prefault({ type: 'lora' }).describe('What is trained'),
+  optimizer: z
+    .discriminatedUnion('type', [adamwSchema, sgdSchema, lomoSchema])
+    .prefault({ type: 'adamw' })
+    .describe('How gradients become updates'),
+  learningRate: z
+    .union([z.literal('auto'), z.number().positive()])
+    .default('auto')
+    .describe('Peak learning rate'),
+  schedule: scheduleSchema.prefault({}).describe('Learning rate over the steps'),
+
+  epochs: count().optional().describe('Passes over the data. Default: 1'),
+  maxSteps: count().optional().describe('Optimizer steps, instead of epochs'),
+  batchSize: count().default(4).describe('Rows of maxLength tokens per forward pass'),
+  gradientAccumulationSteps: count().default(1).describe('Forward passes per optimizer step'),
+  maxLength: count().default(1024).describe('Tokens per row; longer examples are cut at the end'),
+  packing: z.boolean().default(true).describe('Fill rows with several examples, which do not see each other'),
+  shuffle: z.boolean().default(true).describe('Shuffle the examples anew every epoch; off keeps file order'),
+  maxGradNorm: z
+    .number()
+    .min(0)
+    .optional()
+    .describe('Clip the global gradient norm; 0 is off. Default: 1.0, off when fused'),
+  trainOn: z.enum(['completion', 'all']).default('completion').describe('Tokens that carry loss: completions and assistant turns, or all'),
+  format: z.enum(dataFormats).default('auto').describe('Format of the data; auto looks at the first rows'),
+
+  device: z.enum(['auto', 'cpu']).default('auto').describe('Device to train on'),
+  dtype: dtype().default('f32').describe('Type of activations and of the operands of matrix products'),
+  threads: count().max(1024).optional().describe('CPU threads; results do not depend on it. Default: one per core'),
+  seed: z.int().min(0).max(0xffffffff).default(42).describe('Seed of everything random'),
+  checkpointing: z
+    .enum(['none', 'block'])
+    .default('none')
+    .describe('block keeps only the input of each decoder block and computes the rest again in the backward pass'),
+  stochasticRounding: z.boolean().default(true).describe('Round updates of bf16 weights up or down at random, so that small ones are not lost'),
+  memoryLimit: z
+    .union([z.int().positive(), z.string().regex(sizePattern)])
+    .optional()
+    .describe('Refuse to start when the plan needs more: bytes, or a size such as 8GiB. Default: no limit'),
+
+  checkpoint: checkpointSchema.prefault({}).describe('Checkpoints to resume from'),
+  evaluation: evaluationSchema.prefault({}).describe('Evaluation on held-out data'),
+  logEverySteps: count().default(1).describe('Report every N-th step'),
+  overwrite: z.boolean().default(false).describe('Replace out if it exists'),
+  resume: z
+    .union([z.literal(true), path()])
+    .optional()
+    .describe('Continue from a checkpoint folder, or from the newest one of this run'),
+  cacheDir: path().optional().describe('Folder of tokenized data. Default: .cache/node-finetune in the working directory'),
+});
+
+/** What a plan needs of it: no data, nowhere to write to. */
+export const planConfigSchema = trainConfigSchema.extend({
+  data: trainConfigSchema.shape.data.optional(),
+  out: trainConfigSchema.shape.out.optional(),
+});
+
+/** What can be checked while required settings are still missing. */
+export const looseConfigSchema = planConfigSchema.extend({ model: trainConfigSchema.shape.model.optional() });
+
+/** What a user may write: everything with a default may be left out. */
+export type TrainConfigInput = z.input<typeof trainConfigSchema>;
+export type PlanConfigInput = z.input<typeof planConfigSchema>;
+
+export type MethodConfig = z.output<typeof trainConfigSchema>['method'];
+export type LoraConfig = z.output<typeof loraSchema>;
+export type FullConfig = z.output<typeof fullSchema>;
+export type OptimizerConfig = z.output<typeof trainConfigSchema>['optimizer'];
+export type ScheduleConfig = z.output<typeof scheduleSchema>;
+export type DataFormatName = (typeof dataFormats)[number];
+
+/** The schema's output, before defaults.ts resolves what depends on other settings. */
+export type ParsedConfig = z.output<typeof planConfigSchema>;
+export type LooseConfig = z.output<typeof looseConfigSchema>;
