@@ -1,0 +1,59 @@
+import { type DType, dtypes } from '../core/dtype.js';
+import { type MemoryCategory, release, type Segment } from '../core/memory.js';
+import { Tensor } from '../core/tensor.js';
+
+/** Bytes a tensor's address must be a multiple of: its element, or the f16 scale that begins a quantized block. */
+export function alignmentOf(dtype: DType): number {
+  const { blockElements, blockBytes } = dtypes[dtype];
+  return blockElements > 1 ? 2 : blockBytes;
+}
+
+/** The memory behind a file's tensors: its map and the private copies made of parts of it. */
+export class TensorStore {
+  private readonly maps: Segment[] = [];
+  private readonly copies: Tensor[] = [];
+
+  addMap(map: Segment): void {
+    this.maps.push(map);
+  }
+
+  /** A view at `byteOffset` of a map, or a private copy where that is misaligned for the type. */
+  view(map: Segment, byteOffset: number, dtype: DType, shape: readonly number[], name: string): Tensor {
+    const mapped = new Tensor(map, byteOffset, dtype, shape, name);
+    if (byteOffset % alignmentOf(dtype) === 0 || mapped.bytes === 0) return mapped;
+    const copy = this.allocate(dtype, shape, name);
+    copyBytes(mapped, copy);
+    return copy;
+  }
+
+  /** A private tensor, counted and released with the store. */
+  allocate(dtype: DType, shape: readonly number[], name: string, category: MemoryCategory = 'weights'): Tensor {
+    const t = Tensor.allocate(dtype, shape, category, name);
+    this.copies.push(t);
+    return t;
+  }
+
+  privateBytes(): number {
+    return this.copies.reduce((sum, t) => sum + t.bytes, 0);
+  }
+
+  close(): void {
+    for (const t of this.copies.splice(0)) t.dispose();
+    for (const map of this.maps.splice(0)) release(map);
+  }
+}
+
+const chunkBytes = 8 * 2 ** 20;
+
+/** The bytes of a contiguous tensor in pieces of at most 8 MiB. */
+export function* byteChunks(t: Tensor): Generator<Uint8Array> {
+  for (let at = 0; at < t.bytes; at += chunkBytes) yield t.readBytes(at, Math.min(chunkBytes, t.bytes - at));
+}
+
+function copyBytes(from: Tensor, to: Tensor): void {
+  let at = 0;
+  for (const chunk of byteChunks(from)) {
+    to.writeBytes(chunk, at);
+    at += chunk.length;
+  }
+}
