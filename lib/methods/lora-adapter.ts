@@ -1,0 +1,105 @@
+import { Parameter } from '../core/parameter.js';
+import { nameStream } from '../core/rng.js';
+import type { Run } from '../core/run.js';
+import { Tensor } from '../core/tensor.js';
+import type { Linear, LinearAdapter } from '../layers/linear.js';
+import * as ops from '../native/ops.js';
+
+interface LoraSaved {
+  /** [N, R] = dropout(x) A^T */
+  u: Tensor;
+  /** [N, R] = dy B, made by backwardInput for backwardWeight. */
+  t: Tensor | undefined;
+}
+
+/**
+ * LoRA on one linear layer (Hu et al. 2021, arXiv 2106.09685): y = x W^T + s * (dropout(x) A^T) B^T, W frozen.
+ * The tail runs inside the frozen product (R more columns of its inner dimension). s = alpha / r, or alpha / sqrt(r) with
+ * rsLoRA (Kalajdzievski 2023, arXiv 2312.03732).
+ *   dB = s dy^T u;  t = dy B;  dA = s t^T dropout(x);  dx = dy W + dropout'(s t A)
+ */
+export class LoraAdapter implements LinearAdapter {
+  /** [R, K] */
+  readonly a: Parameter;
+  /** [M, R] */
+  readonly b: Parameter;
+  readonly scale: number;
+  readonly dropout: number;
+  private readonly stream: number;
+
+  constructor(a: Parameter, b: Parameter, scale: number, dropout: number) {
+    this.a = a;
+    this.b = b;
+    this.scale = scale;
+    this.dropout = dropout;
+    this.stream = nameStream(a.name);
+  }
+
+  /** Fresh tensors for a layer: names as peft stores them; memory as `make` provides it. */
+  static create(
+    base: Linear,
+    options: { rank: number; scale: number; dropout: number; make: (name: string, shape: number[]) => Tensor },
+  ): LoraAdapter {
+    const prefix = `base_model.model.${base.path}`;
+    const parameter = (name: string, shape: number[]) => new Parameter(name, options.make(name, shape));
+    const a = parameter(`${prefix}.lora_A.weight`, [options.rank, base.inFeatures]);
+    const b = parameter(`${prefix}.lora_B.weight`, [base.outFeatures, options.rank]);
+    for (const p of [a, b]) p.trainable = true;
+    return new LoraAdapter(a, b, options.scale, options.dropout);
+  }
+
+  *parameters(): Iterable<Parameter> {
+    yield this.a;
+    yield this.b;
+  }
+
+  forward(base: Linear, x: Tensor, y: Tensor | undefined, residual: Tensor | undefined, keep: boolean, run: Run): LoraSaved | undefined {
+    const u = run.empty('lora.u', [x.rows, this.a.shape[0] as number], run.accumulator, keep ? 'saved' : 'transient');
+    const xd = this.dropped(x, run);
+    ops.linearForward(run, { x: xd ?? x, weight: this.a.value, y: u });
+    run.free(xd);
+    if (y) base.forwardBase(x, y, residual, { x: u, weight: this.b.value, scale: this.scale }, run);
+    if (keep) return { u, t: undefined };
+    run.free(u);
+    return undefined;
+  }
+
+  backwardInput(base: Linear, dy: Tensor, saved: LoraSaved, dx: Tensor | undefined, accumulate: boolean, run: Run): void {
+    const t = run.empty('lora.t', saved.u.shape, run.accumulator);
+    ops.linearBackwardInput(run, { dy, weight: this.b.value, dx: t });
+    saved.t = t;
+    if (!dx) return;
+    const masked = this.dropout > 0 && run.sink !== undefined;
+    base.backwardInputBase(dy, dx, accumulate, masked ? undefined : { x: t, weight: this.a.value, scale: this.scale }, run);
+    if (!masked) return;
+    const d = run.empty('lora.dxd', dx.shape);
+    ops.linearBackwardInput(run, { dy: t, weight: this.a.value, dx: d });
+    ops.scale(run, { x: d, y: d, scale: this.scale });
+    ops.dropout(run, { x: d, residual: dx, y: dx, p: this.dropout, seed: run.randomKey(this.stream) });
+    run.free(d);
+  }
+
+  backwardWeight(_base: Linear, dy: Tensor, x: Tensor, saved: LoraSaved, run: Run): void {
+    const { sink } = run;
+    const t = saved.t as Tensor;
+    if (sink) {
+      sink.weight(this.b, dy, saved.u, this.scale, run);
+      const xd = this.dropped(x, run);
+      sink.weight(this.a, t, xd ?? x, this.scale, run);
+      run.free(xd);
+    }
+    run.free(t, saved.u);
+  }
+
+  discard(saved: LoraSaved | undefined, run: Run): void {
+    run.free(saved?.t, saved?.u);
+  }
+
+  // Only where gradients are asked for: evaluation and generation see the adapter without dropout.
+  private dropped(x: Tensor, run: Run): Tensor | undefined {
+    if (this.dropout === 0 || run.sink === undefined) return undefined;
+    const y = run.empty('lora.xd', x.shape);
+    ops.dropout(run, { x, y, p: this.dropout, seed: run.randomKey(this.stream) });
+    return y;
+  }
+}

@@ -1,0 +1,52 @@
+import type { FloatType } from '../core/dtype.js';
+import type { Parameter } from '../core/parameter.js';
+import type { Tensor } from '../core/tensor.js';
+import type { OptimizerUpdateArgs } from '../native/ops.js';
+
+/** The update rule of one element-wise step, as the native side takes it (native/ops/fields.h, UpdateRule). */
+export type UpdateRule = Omit<OptimizerUpdateArgs, 'weight' | 'grad'>;
+
+/** One state tensor an optimizer keeps per parameter. */
+export interface StateSpec {
+  /** As saved in checkpoints: exp_avg, exp_avg_sq ... */
+  name: string;
+  dtype: FloatType;
+  shape: readonly number[];
+}
+
+/** What changes from step to step. */
+export interface UpdateContext {
+  /** Optimizer step, from 1. */
+  step: number;
+  learningRate: number;
+  /** Factor on the gradient, e.g. the clip coefficient. */
+  gradScale: number;
+  /** Key of the stochastic rounding of this step and parameter. */
+  seed: number;
+  stochasticRounding: boolean;
+}
+
+/**
+ * An optimizer is written once and works on an accumulated gradient and in the epilogue of the weight gradient.
+ * `update` is one element-wise rule; both ways give bit-equal weights.
+ */
+export interface Optimizer {
+  readonly name: string;
+  /** Its states for a parameter, in the order state0, state1. */
+  states(p: Parameter): StateSpec[];
+  rule(p: Parameter, states: readonly Tensor[], context: UpdateContext): UpdateRule;
+}
+
+/** Weight decay applies to matrices; norm weights and biases are left alone, as transformers' Trainer does, unless 'all' is asked for. */
+export type WeightDecayOn = 'matrices' | 'all';
+
+/** The decay that applies to p. */
+export function decayOf(p: Parameter, weightDecay: number, on: WeightDecayOn): number {
+  return on === 'all' || p.shape.length > 1 ? weightDecay : 0;
+}
+
+/** Fields every rule takes from the step. */
+export function commonRule(context: UpdateContext): UpdateRule {
+  const { learningRate, gradScale, step, seed, stochasticRounding } = context;
+  return { learningRate, gradScale, step, seed, stochasticRounding: stochasticRounding ? 1 : 0 };
+}

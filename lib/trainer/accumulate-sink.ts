@@ -1,0 +1,105 @@
+import { FinetuneError } from '../native/errors.js';
+import { allocate, drySegment, release, type Segment } from '../core/memory.js';
+import type { Parameter } from '../core/parameter.js';
+import type { Run } from '../core/run.js';
+import { DeliveryCount, type GradientSink } from '../core/sink.js';
+import { Tensor } from '../core/tensor.js';
+import * as ops from '../native/ops.js';
+import type { OptimizerState } from './optimizer-state.js';
+
+/** Adds gradients over the micro-batches of a step into buffers; apply() updates the weights at its end. */
+export class AccumulateSink implements GradientSink {
+  private readonly segment: Segment;
+  private readonly buffers = new Map<Parameter, Tensor>();
+  /** Buffers that hold something of this step; the others contain garbage of the last one. */
+  private readonly started = new Set<Parameter>();
+  private readonly deliveries = new DeliveryCount();
+  private readonly normSum: Tensor;
+
+  constructor(parameters: readonly Parameter[], accumulator: 'f32' | 'f64', dry: boolean) {
+    const elementBytes = accumulator === 'f64' ? 8 : 4;
+    const aligned = (p: Parameter) => Math.ceil((p.numElements * elementBytes) / 64) * 64;
+    const bytes = parameters.reduce((sum, p) => sum + aligned(p), 64);
+    this.segment = dry ? { id: drySegment, bytes } : allocate(bytes, 'gradients');
+    this.normSum = new Tensor(this.segment, 0, 'f64', [1], 'gradients.norm');
+    let offset = 64;
+    for (const p of parameters) {
+      this.buffers.set(p, new Tensor(this.segment, offset, accumulator, p.shape, `${p.name}.grad`));
+      offset += aligned(p);
+    }
+  }
+
+  get bytes(): number {
+    return this.segment.bytes;
+  }
+
+  /** Starts an optimizer step: the next delivery of each parameter overwrites. */
+  begin(): void {
+    this.started.clear();
+  }
+
+  weight(p: Parameter, dy: Tensor, x: Tensor, scale: number, run: Run): void {
+    const dweight = this.buffers.get(p);
+    if (!dweight) return;
+    this.deliveries.add(p);
+    ops.linearBackwardWeight(run, { dy, x, dweight, scale, accumulate: this.start(p) ? 0 : 1 });
+  }
+
+  vector(p: Parameter, run: Run, add: (gradient: Tensor | undefined) => void): void {
+    add(this.zeroed(p, run));
+  }
+
+  embedding(p: Parameter, ids: Tensor, dy: Tensor, scale: number, run: Run): void {
+    const dweight = this.zeroed(p, run);
+    if (dweight) ops.embeddingBackward(run, { ids, dy, dweight, scale });
+  }
+
+  headBuffer(p: Parameter, run: Run): Tensor | undefined {
+    return this.zeroed(p, run);
+  }
+
+  head(): boolean {
+    return false;
+  }
+
+  finish(): void {
+    const wrong = this.deliveries.wrong(this.buffers.keys());
+    if (wrong.length > 0) throw new FinetuneError('ERR_INTERNAL', `gradients were not delivered as often as used: ${wrong.join(', ')}`);
+  }
+
+  /** Global L2 norm of the accumulated gradients. Reads one number from the device. */
+  norm(run: Run): number {
+    ops.fill(run, { y: this.normSum, value: 0 });
+    for (const b of this.buffers.values()) ops.sumOfSquares(run, { x: b, out: this.normSum });
+    return run.dry ? 0 : Math.sqrt(this.normSum.read()[0] as number);
+  }
+
+  /** Updates every weight with its accumulated gradient. */
+  apply(state: OptimizerState, run: Run): void {
+    for (const [p, grad] of this.buffers) ops.optimizerUpdate(run, { weight: p.value, grad, ...state.rule(p) });
+  }
+
+  /** The accumulated gradient, for tests and gradient checks. */
+  gradient(p: Parameter): Tensor | undefined {
+    return this.buffers.get(p);
+  }
+
+  dispose(): void {
+    release(this.segment);
+  }
+
+  private start(p: Parameter): boolean {
+    const fresh = !this.started.has(p);
+    this.started.add(p);
+    return fresh;
+  }
+
+  // For gradients that ops can only add to.
+  private zeroed(p: Parameter, run: Run): Tensor | undefined {
+    const buffer = this.buffers.get(p);
+    if (!buffer) return undefined;
+    this.deliveries.add(p);
+    if (this.start(p)) ops.fill(run, { y: buffer, value: 0 });
+    return buffer;
+  }
+}
