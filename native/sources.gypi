@@ -9,6 +9,15 @@
       "native/kernels/ref/table.cc"
     ],
     "nft_cpu_sources": [
+      "native/kernels/cpu/cast.cc",
+      "native/kernels/cpu/dropout.cc",
+      "native/kernels/cpu/elementwise.cc",
+      "native/kernels/cpu/gated_activation.cc",
+      "native/kernels/cpu/random_fill.cc",
+      "native/kernels/cpu/reduce.cc",
+      "native/kernels/cpu/rms_norm.cc",
+      "native/kernels/cpu/rope.cc",
+      "native/kernels/cpu/rows.cc",
       "native/kernels/cpu/table.cc"
     ],
     "nft_addon_sources": [

@@ -1,0 +1,40 @@
+#include "../../core/context.h"
+#include "../../core/rng.h"
+#include "../../ops/elementwise.h"
+#include "double_math.h"
+#include "rows.h"
+
+namespace nft::cpu::NFT_ISA {
+
+namespace {
+
+// Box-Muller, one normal number per draw: the upper 24 bits give the radius, the 24 below them the angle in turns.
+double normal(uint64_t bits) {
+  const double u1 = static_cast<double>((bits >> 40) + 1) * 0x1p-24;  // (0, 1]
+  const double quarters = static_cast<double>((bits >> 16) & 0xFFFFFFu) * 0x1p-22, n = __builtin_rint(quarters);
+  double s, c;
+  sin_cos_reduced((quarters - n) * 1.5707963267948966, static_cast<int64_t>(n), s, c);
+  return __builtin_sqrt(-2 * log_positive(u1)) * c;
+}
+
+}  // namespace
+
+void random_fill(const RandomFill& a, Context&) {
+  require_float(RandomFill::kName, "y", a.y);
+  const uint64_t seed = static_cast<uint64_t>(a.seed);
+  for_ranges(1, a.y.num_elements(), [&](int64_t, int64_t begin, int64_t end) {
+    alignas(64) float buffer[kTile];
+    for (int64_t at = begin; at < end; at += kTile) {
+      const int64_t n = min64(kTile, end - at);
+      float* y = tile_target(a.y, 0, at, buffer);
+      for (int64_t i = 0; i < n; ++i) {
+        const uint64_t counter = static_cast<uint64_t>(at + i);
+        y[i] = static_cast<float>(a.kind == 0 ? a.low + (a.high - a.low) * static_cast<double>(rng::uniform(seed, counter))
+                                              : a.low + a.high * normal(rng::bits(seed, counter)));
+      }
+      store_tile(a.y, 0, at, n, y);
+    }
+  });
+}
+
+}  // namespace nft::cpu::NFT_ISA
