@@ -6,7 +6,18 @@
       "native/core/segments.cc",
       "native/core/thread_pool.cc",
       "native/ops/check.cc",
-      "native/kernels/ref/table.cc"
+      "native/kernels/ref/table.cc",
+      "native/kernels/ref/attention.cc",
+      "native/kernels/ref/elementwise.cc",
+      "native/kernels/ref/embedding.cc",
+      "native/kernels/ref/gated_activation.cc",
+      "native/kernels/ref/linear.cc",
+      "native/kernels/ref/linear_cross_entropy.cc",
+      "native/kernels/ref/optimizer_update.cc",
+      "native/kernels/ref/reduce.cc",
+      "native/kernels/ref/rms_norm.cc",
+      "native/kernels/ref/rope.cc",
+      "native/kernels/ref/sample_token.cc"
     ],
     "nft_cpu_sources": [
       "native/kernels/cpu/cast.cc",

@@ -6,7 +6,8 @@
 // h / (heads / kv_heads).
 //   z = scale * q k^T;  z = softcap * tanh(z / softcap) if softcap > 0;  o = softmax(z) v;  lse = log sum exp z
 // q, o [N, heads * D], k, v [Nk, kv_heads * D], all float, rows may be strided; lse [N, heads] f32 (f64 on ref).
-// Scores, softmax and sums are f32 (f64 on ref). A query without keys gives o = 0 and lse = -inf.
+// Scores, softmax and sums are f32 (f64 on ref). A query without keys, or outside every sequence, gives o = 0 and
+// lse = -inf; rows of q, k and v outside every sequence have gradient 0. cu_q, cu_k: 0 <= rising <= rows, else ERR_SHAPE.
 #include "fields.h"
 
 namespace nft {
@@ -25,7 +26,10 @@ struct AttentionShape {
   void check(const char* op, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& cu_q, const Tensor& cu_k) const {
     check::float_type(op, "q", q);
     check::float_type(op, "k", k);
+    check::float_type(op, "v", v);
     check::same_shape(op, "v", v, "k", k);
+    check::that(window >= 0, op, "window", "0 (all) or more");
+    check::that(softcap >= 0, op, "softcap", "0 (off) or more");
     check::that(heads > 0 && kv_heads > 0 && heads % kv_heads == 0, op, "heads", "a multiple of kv_heads");
     check::that(q.cols() % heads == 0, op, "q", "heads * D wide");
     check::that(k.cols() == q.cols() / heads * kv_heads, op, "k", "kv_heads * D wide");
@@ -53,6 +57,7 @@ struct AttentionForward {
   }
   void check() const {
     shape.check(kName, q, k, v, cu_q, cu_k);
+    check::float_type(kName, "o", o);
     check::same_shape(kName, "o", o, "q", q);
     if (lse.present) {
       check::accumulator(kName, "lse", lse);
@@ -84,6 +89,11 @@ struct AttentionBackward {
   }
   void check() const {
     shape.check(kName, q, k, v, cu_q, cu_k);
+    check::float_type(kName, "dout", dout);
+    check::float_type(kName, "o", o);
+    check::float_type(kName, "dq", dq);
+    check::float_type(kName, "dk", dk);
+    check::float_type(kName, "dv", dv);
     check::same_shape(kName, "dout", dout, "q", q);
     check::same_shape(kName, "o", o, "q", q);
     check::same_shape(kName, "dq", dq, "q", q);

@@ -43,6 +43,25 @@ void that(bool condition, const char* op, const char* argument, const char* requ
   if (!condition) fail("ERR_SHAPE", std::string("[") + op + "] " + argument + " must be " + requirement);
 }
 
+static int64_t element(const Tensor& t, int64_t i) {
+  return reinterpret_cast<const int32_t*>(t.row(i / t.cols()))[i % t.cols()];
+}
+static void in_range(const char* op, const char* argument, const Tensor& t, int64_t i, int64_t low, int64_t high) {
+  const int64_t value = element(t, i);
+  if (value < low || value > high)
+    fail("ERR_SHAPE", std::string("[") + op + "] " + argument + " must be in [" + std::to_string(low) + ", " +
+                          std::to_string(high) + "], got " + std::to_string(value) + " at position " + std::to_string(i));
+}
+void ids(const char* op, const char* argument, const Tensor& t, int64_t count) {
+  for (int64_t i = 0; i < t.num_elements(); ++i) in_range(op, argument, t, i, 0, count - 1);
+}
+void targets(const char* op, const char* argument, const Tensor& t, int64_t count) {
+  for (int64_t i = 0; i < t.num_elements(); ++i) in_range(op, argument, t, i, INT32_MIN, count - 1);
+}
+void offsets(const char* op, const char* argument, const Tensor& t, int64_t rows) {
+  for (int64_t i = 0; i < t.num_elements(); ++i) in_range(op, argument, t, i, i == 0 ? 0 : element(t, i - 1), rows);
+}
+
 }  // namespace check
 
 void UpdateRule::check(const char* op, const Tensor& weight) const {

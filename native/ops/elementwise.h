@@ -89,7 +89,10 @@ struct Dropout {
     check::float_type(kName, "x", x);
     check::float_type(kName, "y", y);
     check::same_shape(kName, "y", y, "x", x);
-    if (residual.present) check::same_shape(kName, "residual", residual, "x", x);
+    if (residual.present) {
+      check::float_type(kName, "residual", residual);
+      check::same_shape(kName, "residual", residual, "x", x);
+    }
     check::that(p >= 0 && p < 1, kName, "p", "in [0, 1)");
   }
 };
@@ -128,7 +131,8 @@ struct ScatterRows {
   }
 };
 
-// kind 0: y[i] uniform in [low, high); kind 1: normal with mean low and standard deviation high (Box-Muller).
+// kind 0: y[i] = low + (high - low) * uniform(seed, i); kind 1: normal with mean low and standard deviation high (Box-Muller),
+//   y[i] = low + high * sqrt(-2 ln u) * cos(2 pi v), u = (top 24 bits + 1) / 2^24, v = (next 24 bits) / 2^24 of bits(seed, i).
 // Element i depends only on (seed, i).
 struct RandomFill {
   static constexpr const char* kName = "random_fill";
@@ -146,6 +150,7 @@ struct RandomFill {
   void check() const {
     check::float_type(kName, "y", y);
     check::contiguous(kName, "y", y);
+    check::that(kind == 0 || kind == 1, kName, "kind", "0 (uniform) or 1 (normal)");
   }
 };
 
@@ -162,6 +167,7 @@ struct SoftcapForward {
   }
   void check() const {
     check::float_type(kName, "x", x);
+    check::float_type(kName, "y", y);
     check::same_shape(kName, "y", y, "x", x);
     check::that(softcap > 0, kName, "softcap", "positive");
   }

@@ -60,6 +60,10 @@ void same_type(const char* op, const char* argument, const Tensor& t, const char
 void dims(const char* op, const char* argument, const Tensor& t, int wanted);
 void contiguous(const char* op, const char* argument, const Tensor& t);
 void that(bool condition, const char* op, const char* argument, const char* requirement);
+// Contents, which only kernels can see: ERR_SHAPE with the first wrong value and its position.
+void ids(const char* op, const char* argument, const Tensor& t, int64_t count);      // i32 in [0, count)
+void targets(const char* op, const char* argument, const Tensor& t, int64_t count);  // i32 below count; negative = none
+void offsets(const char* op, const char* argument, const Tensor& t, int64_t rows);   // i32, 0 <= t[0] <= t[1] <= ... <= rows
 }  // namespace check
 
 }  // namespace nft

@@ -19,13 +19,15 @@ struct GatedActivationForward {
   }
   void check() const {
     check::float_type(kName, "gate", gate);
+    check::float_type(kName, "up", up);
+    check::float_type(kName, "y", y);
     check::same_shape(kName, "up", up, "gate", gate);
     check::same_shape(kName, "y", y, "gate", gate);
     check::that(kind >= 0 && kind <= 2, kName, "kind", "0 (silu), 1 (gelu_tanh) or 2 (gelu)");
   }
 };
 
-// dup = dy * f(gate); dgate = dy * up * f'(gate). dgate may alias gate or dy, dup may alias up. y, where present, receives
+// dup = dy * f(gate); dgate = dy * up * f'(gate). dgate may alias gate, dup may alias up, y may alias dy. y, where present, receives
 // f(gate) * up again, so that the forward need not keep it.
 struct GatedActivationBackward {
   static constexpr const char* kName = "gated_activation_backward";
@@ -43,11 +45,18 @@ struct GatedActivationBackward {
   }
   void check() const {
     check::float_type(kName, "dy", dy);
+    check::float_type(kName, "gate", gate);
+    check::float_type(kName, "up", up);
+    check::float_type(kName, "dgate", dgate);
+    check::float_type(kName, "dup", dup);
     check::same_shape(kName, "gate", gate, "dy", dy);
     check::same_shape(kName, "up", up, "dy", dy);
     check::same_shape(kName, "dgate", dgate, "dy", dy);
     check::same_shape(kName, "dup", dup, "dy", dy);
-    if (y.present) check::same_shape(kName, "y", y, "dy", dy);
+    if (y.present) {
+      check::float_type(kName, "y", y);
+      check::same_shape(kName, "y", y, "dy", dy);
+    }
     check::that(kind >= 0 && kind <= 2, kName, "kind", "0 (silu), 1 (gelu_tanh) or 2 (gelu)");
   }
 };

@@ -30,7 +30,10 @@ struct LinearForward {
     check::float_type(kName, "y", y);
     check::that(x.cols() == weight.cols(), kName, "x", "as wide as weight");
     check::shape(kName, "y", y, x.rows(), weight.rows());
-    if (bias.present) check::shape(kName, "bias", bias, weight.rows());
+    if (bias.present) {
+      check::float_type(kName, "bias", bias);
+      check::shape(kName, "bias", bias, weight.rows());
+    }
     check::that(tail_x.present == tail_weight.present, kName, "tail_x and tail_weight", "given together");
     if (tail_x.present) {
       check::float_type(kName, "tail_x", tail_x);
@@ -38,7 +41,10 @@ struct LinearForward {
       check::shape(kName, "tail_x", tail_x, x.rows(), tail_weight.cols());
       check::shape(kName, "tail_weight", tail_weight, weight.rows(), tail_x.cols());
     }
-    if (residual.present) check::same_shape(kName, "residual", residual, "y", y);
+    if (residual.present) {
+      check::float_type(kName, "residual", residual);
+      check::same_shape(kName, "residual", residual, "y", y);
+    }
   }
 };
 
@@ -68,6 +74,8 @@ struct LinearBackwardInput {
     check::shape(kName, "dx", dx, dy.rows(), weight.cols());
     check::that(tail_dy.present == tail_weight.present, kName, "tail_dy and tail_weight", "given together");
     if (tail_dy.present) {
+      check::float_type(kName, "tail_dy", tail_dy);
+      check::float_type(kName, "tail_weight", tail_weight);
       check::shape(kName, "tail_dy", tail_dy, dy.rows(), tail_weight.rows());
       check::shape(kName, "tail_weight", tail_weight, tail_dy.cols(), weight.cols());
     }

@@ -3,7 +3,7 @@
 //   z = logits; z = softcap * tanh(z / softcap) if softcap > 0;  nll[n] = logsumexp(z[n]) - z[n, targets[n]]
 //   loss_sum += sum_n weights[n] * nll[n];   dz[n, v] = weights[n] * (softmax(z[n])[v] - [v == targets[n]])
 //   dh = dlogits weight;  dweight += dlogits^T h
-// h, dh [N, C] float; weight [V, C] any format; targets [N] i32 in [0, V), or negative = no loss (its weight counts as 0);
+// h, dh [N, C] float; weight [V, C] any format; targets [N] i32 in [0, V), or negative = no loss (its weight and nll count as 0);
 // weights [N] f32 (f64 on ref): the objective's per-token weights, normalisation included; loss_sum [1] f64, added to;
 // dweight [V, C] f32 (f64 on ref), added to; lse, nll [N] f32 (f64 on ref). dh, dweight, lse, nll are each made only if present.
 // Sums over V and over N are taken in a fixed order. Chunk size is the kernel's choice.
@@ -39,13 +39,26 @@ struct LinearCrossEntropy {
     check::shape(kName, "weights", weights, h.rows());
     check::type(kName, "loss_sum", loss_sum, DType::f64);
     check::shape(kName, "loss_sum", loss_sum, 1);
-    if (dh.present) check::same_shape(kName, "dh", dh, "h", h);
+    check::contiguous(kName, "weight", weight);
+    check::that(weight.rows() > 0, kName, "weight", "at least one row long");
+    check::that(softcap >= 0, kName, "softcap", "0 (off) or more");
+    if (dh.present) {
+      check::float_type(kName, "dh", dh);
+      check::same_shape(kName, "dh", dh, "h", h);
+    }
     if (dweight.present) {
       check::accumulator(kName, "dweight", dweight);
+      check::contiguous(kName, "dweight", dweight);
       check::same_shape(kName, "dweight", dweight, "weight", weight);
     }
-    if (lse.present) check::shape(kName, "lse", lse, h.rows());
-    if (nll.present) check::shape(kName, "nll", nll, h.rows());
+    if (lse.present) {
+      check::accumulator(kName, "lse", lse);
+      check::shape(kName, "lse", lse, h.rows());
+    }
+    if (nll.present) {
+      check::accumulator(kName, "nll", nll);
+      check::shape(kName, "nll", nll, h.rows());
+    }
   }
 };
 
@@ -74,7 +87,9 @@ struct LinearCrossEntropyUpdate {
   }
   void check() const {
     check::float_type(kName, "h", h);
+    check::contiguous(kName, "h", h);
     check::that(h.cols() == weight.cols(), kName, "h", "as wide as weight");
+    check::that(softcap >= 0, kName, "softcap", "0 (off) or more");
     check::type(kName, "targets", targets, DType::i32);
     check::shape(kName, "targets", targets, h.rows());
     check::accumulator(kName, "weights", weights);
@@ -84,6 +99,7 @@ struct LinearCrossEntropyUpdate {
     check::that(ids.present == embedding_dy.present, kName, "ids and embedding_dy", "given together");
     if (ids.present) {
       check::type(kName, "ids", ids, DType::i32);
+      check::float_type(kName, "embedding_dy", embedding_dy);
       check::shape(kName, "embedding_dy", embedding_dy, ids.num_elements(), weight.cols());
     }
     rule.check(kName, weight);

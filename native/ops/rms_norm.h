@@ -56,11 +56,15 @@ struct RmsNormBackward {
     check::float_type(kName, "x", x);
     check::float_type(kName, "weight", weight);
     check::same_shape(kName, "dy", dy, "x", x);
+    check::float_type(kName, "dx", dx);
     check::same_shape(kName, "dx", dx, "x", x);
     check::shape(kName, "weight", weight, x.cols());
     check::accumulator(kName, "rstd", rstd);
     check::shape(kName, "rstd", rstd, x.rows());
-    if (dresidual.present) check::same_shape(kName, "dresidual", dresidual, "x", x);
+    if (dresidual.present) {
+      check::float_type(kName, "dresidual", dresidual);
+      check::same_shape(kName, "dresidual", dresidual, "x", x);
+    }
     if (dweight.present) {
       check::accumulator(kName, "dweight", dweight);
       check::shape(kName, "dweight", dweight, x.cols());

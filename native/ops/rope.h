@@ -22,6 +22,7 @@ struct RopeTable {
   void check() const {
     check::type(kName, "positions", positions, DType::i32);
     check::accumulator(kName, "inv_freq", inv_freq);
+    check::shape(kName, "inv_freq", inv_freq, inv_freq.num_elements());
     for (const Tensor* t : {&cos, &sin}) {
       check::accumulator(kName, t == &cos ? "cos" : "sin", *t);
       check::shape(kName, t == &cos ? "cos" : "sin", *t, positions.num_elements(), inv_freq.num_elements());
@@ -46,6 +47,7 @@ struct RopeInplace {
   void check() const {
     check::float_type(kName, "x", x);
     check::accumulator(kName, "cos", cos);
+    check::accumulator(kName, "sin", sin);
     check::same_shape(kName, "sin", sin, "cos", cos);
     check::that(heads > 0 && x.cols() % heads == 0, kName, "heads", "a divisor of x's columns");
     check::that(cos.rows() == x.rows(), kName, "cos", "one row per row of x");
