@@ -59,8 +59,11 @@ export class CausalLm implements Module {
     for (const b of this.blocks) yield* b.linears();
   }
 
-  /** Adds the weighted loss of the batch to batch.lossSum and delivers every weight gradient to run.sink. */
-  forwardBackward(batch: Batch, run: Run, checkpointing: Checkpointing): void {
+  /**
+   * Adds the weighted loss of the batch to batch.lossSum and delivers every weight gradient to run.sink.
+   * afterLoss runs when the loss is known and no weight has changed yet: the place to stop a run that went astray.
+   */
+  forwardBackward(batch: Batch, run: Run, checkpointing: Checkpointing, afterLoss: () => void): void {
     const sequences = this.sequences(batch.positions, batch.cuSeqlens, batch.cuSeqlens, run);
     const lowest = this.lowestTrained();
 
@@ -82,7 +85,7 @@ export class CausalLm implements Module {
       h = y;
     });
 
-    const d = this.lossBackward(h, batch, run);
+    const d = this.lossBackward(h, batch, run, afterLoss);
     run.free(h);
     for (let i = this.blocks.length - 1; i >= lowest; i--) {
       const block = this.blocks[i] as DecoderBlock;
@@ -207,7 +210,7 @@ export class CausalLm implements Module {
   }
 
   /** Loss and the gradient [N, C] of the last block's output. */
-  private lossBackward(h: Tensor, batch: Batch, run: Run): Tensor {
+  private lossBackward(h: Tensor, batch: Batch, run: Run, afterLoss: () => void): Tensor {
     const { sink } = run;
     const count = batch.labelRows.numElements;
     const rstd = run.empty('head.rstd', [count], run.accumulator);
@@ -219,6 +222,7 @@ export class CausalLm implements Module {
     const { targets, weights, lossSum } = batch;
     const softcap = this.config.logitSoftcap;
     ops.linearCrossEntropy(run, { h: n, weight: this.head.value, targets, weights, lossSum, dh: dn, dweight, lse, softcap });
+    afterLoss();
     const kept = deliver && sink.head(this.head, { h: n, targets, weights, lse: lse as Tensor, softcap }, run);
     this.norm.backward(dn, gathered, rstd, dn, undefined, run);
     if (!kept) run.free(n, lse);

@@ -1,0 +1,48 @@
+import type { LoraConfig } from '../config/schema.js';
+import { nameStream, randomKey } from '../core/rng.js';
+import { Tensor } from '../core/tensor.js';
+import type { Linear } from '../layers/linear.js';
+import * as ops from '../native/ops.js';
+import { LoraAdapter } from './lora-adapter.js';
+import type { Method, MethodOptions, TrainedParameter } from './method.js';
+import { patternValue, selectTargets } from './targets.js';
+import { firstTrainedLayer } from './train-last-layers.js';
+
+/**
+ * LoRA (Hu et al. 2021, arXiv 2106.09685) and rsLoRA (Kalajdzievski 2023, arXiv 2312.03732) on linear layers of the blocks.
+ * A starts uniform in +-1/sqrt(in) (Kaiming with a = sqrt 5, as peft), B at zero: the model is unchanged at the first step.
+ */
+export const lora: Method<LoraConfig> = {
+  apply(model, config, options) {
+    const blocks = model.blocks.slice(firstTrainedLayer(model, config.trainLastLayers));
+    const linears = blocks.flatMap((b) => [...b.linears()]);
+    return selectTargets(linears, config.targets).flatMap((linear) => adapt(linear, config, options));
+  },
+};
+
+function adapt(linear: Linear, config: LoraConfig, { dtype, seed }: MethodOptions): TrainedParameter[] {
+  const rank = patternValue(linear.path, config.rankPattern) ?? config.rank;
+  const alpha = patternValue(linear.path, config.alphaPattern) ?? config.alpha;
+  const adapter = LoraAdapter.create(linear, {
+    rank,
+    scale: loraScale(alpha, rank, config.useRslora),
+    dropout: config.dropout,
+    make: (name, shape) => Tensor.dry(dtype, shape, name),
+  });
+  linear.adapter = adapter;
+  const bound = 1 / Math.sqrt(linear.inFeatures);
+  return [
+    {
+      parameter: adapter.a,
+      dtype,
+      initialize: (y, context) =>
+        ops.randomFill(context, { y, low: -bound, high: bound, seed: randomKey(seed, nameStream(adapter.a.name)) }),
+    },
+    { parameter: adapter.b, dtype, initialize: (y, context) => ops.fill(context, { y, value: 0 }) },
+  ];
+}
+
+/** alpha / r, or alpha / sqrt(r) with rsLoRA. */
+export function loraScale(alpha: number, rank: number, useRslora: boolean): number {
+  return useRslora ? alpha / Math.sqrt(rank) : alpha / rank;
+}

@@ -1,0 +1,27 @@
+import type { Parameter } from '../core/parameter.js';
+import type { FloatType } from '../core/dtype.js';
+import type { OpContext } from '../native/call.js';
+import type { Tensor } from '../core/tensor.js';
+import type { CausalLm } from '../models/causal-lm.js';
+
+/** A parameter a method trains: the session gives it memory of its own and fills it once. */
+export interface TrainedParameter {
+  parameter: Parameter;
+  dtype: FloatType;
+  /** Writes the starting value. The parameter's old value is still there. */
+  initialize(target: Tensor, context: OpContext): void;
+}
+
+export interface MethodOptions {
+  /** Type of trained values outside f64 runs. */
+  dtype: FloatType;
+  seed: number;
+}
+
+/**
+ * A tuning method: decides what trains, and puts adapters on the model. Parameters it adds are dry until the session
+ * gives them memory.
+ */
+export interface Method<Config> {
+  apply(model: CausalLm, config: Config, options: MethodOptions): TrainedParameter[];
+}

@@ -1,0 +1,277 @@
+import type { PlanConfig } from '../config/defaults.js';
+import { Arena, type ArenaPlan } from '../core/arena.js';
+import type { DeviceName } from '../core/device.js';
+import type { DType, FloatType } from '../core/dtype.js';
+import { allocate, drySegment, release, type Segment } from '../core/memory.js';
+import type { Parameter } from '../core/parameter.js';
+import { Run } from '../core/run.js';
+import type { GradientSink } from '../core/sink.js';
+import { Tensor } from '../core/tensor.js';
+import { HostContext } from '../formats/host-ops.js';
+import type { WeightSource } from '../formats/weights.js';
+import { methods } from '../methods/index.js';
+import type { TrainedParameter } from '../methods/method.js';
+import { type Batch, type BatchCapacity, BatchBuffers, type HostBatch } from '../models/batch.js';
+import { buildCausalLm } from '../models/build.js';
+import type { CausalLm } from '../models/causal-lm.js';
+import type { DecoderConfig } from '../models/decoder-config.js';
+import { makeOptimizer } from '../optimizers/index.js';
+import type { WeightDecayOn } from '../optimizers/optimizer.js';
+import { FinetuneError } from '../native/errors.js';
+import { AccumulateSink } from './accumulate-sink.js';
+import type { MemoryPlan } from './events.js';
+import { FusedSink } from './fused-sink.js';
+import { OptimizerState } from './optimizer-state.js';
+import { checkedShape } from './weight-shapes.js';
+
+export interface SessionOptions {
+  config: PlanConfig;
+  model: DecoderConfig;
+  /** undefined: shapes alone, in `frozenDtype`; only with dry. */
+  weights: WeightSource | undefined;
+  capacity: BatchCapacity;
+  /** Plan only: count every byte, allocate none, read no weight. */
+  dry: boolean;
+  /** Storage type of frozen weights where there is no checkpoint to ask. */
+  frozenDtype?: DType;
+  /** `ref` with dtype f64 is the oracle of the tests. */
+  device?: DeviceName;
+  dtype?: FloatType;
+  weightDecayOn?: WeightDecayOn;
+}
+
+export interface StepResult {
+  /** Mean negative log-likelihood per learned token of the step. */
+  loss: number;
+  gradNorm: number | undefined;
+  tokens: number;
+  labelTokens: number;
+}
+
+/**
+ * A model with a method, an optimizer and all memory of a run: what trains, evaluates and is planned. The dry session runs the same
+ * programs on shapes; a real one first does that itself, sizes its arena by the result and replays the offsets.
+ */
+export class Session {
+  readonly model: CausalLm;
+  /** What trains, in a fixed order. */
+  readonly trained: readonly Parameter[];
+  readonly state: OptimizerState;
+  private readonly config: PlanConfig;
+  private readonly device: DeviceName;
+  private readonly dtype: FloatType;
+  private readonly dry: boolean;
+  private readonly weights: WeightSource | undefined;
+  private readonly buffers: BatchBuffers;
+  private readonly accumulate: AccumulateSink | undefined;
+  private readonly sink: GradientSink;
+  private readonly trainedMemory: Segment;
+  private readonly programs: { train: ArenaPlan; update: ArenaPlan | undefined; evaluate: ArenaPlan };
+  private readonly arena: Segment;
+  private readonly frozenBytes: { mapped: number; private: number };
+  private arenaPeak = 0;
+
+  constructor(options: SessionOptions) {
+    const { config, dry, weights } = options;
+    this.config = config;
+    this.dry = dry;
+    this.weights = weights;
+    this.device = options.device ?? 'cpu';
+    this.dtype = options.dtype ?? config.dtype;
+    const accumulator = this.dtype === 'f64' ? 'f64' : 'f32';
+    this.model = buildCausalLm(options.model, provider(weights, dry, options.frozenDtype ?? 'bf16'), { accumulator, dry });
+
+    const trained = applyMethod(this.model, config, this.dtype);
+    this.trained = trained.map((t) => t.parameter);
+    this.trainedMemory = materialize(trained, dry, new HostContext(this.device));
+    this.frozenBytes = countFrozen(this.model, weights);
+    this.state = new OptimizerState(
+      makeOptimizer(config.optimizer, { weightDecayOn: options.weightDecayOn ?? 'matrices', accumulator }),
+      this.trained,
+      { seed: config.seed, stochasticRounding: config.stochasticRounding, dry },
+    );
+    this.accumulate = config.fused ? undefined : new AccumulateSink(this.trained, accumulator, dry);
+    this.sink = this.accumulate ?? new FusedSink(this.trained, this.state);
+    this.buffers = new BatchBuffers(options.capacity, accumulator, dry);
+    this.programs = this.record(options.capacity, accumulator);
+    const bytes = Math.max(...Object.values(this.programs).map((p) => p?.peakBytes ?? 0));
+    this.arena = dry ? { id: drySegment, bytes } : allocate(bytes, 'arena');
+  }
+
+  /** Bytes by category. */
+  plan(): MemoryPlan {
+    const largest = Object.values(this.programs).reduce((a, b) => (b && b.peakBytes > (a?.peakBytes ?? 0) ? b : a)) as ArenaPlan;
+    const parts = {
+      weights: this.trainedMemory.bytes + this.frozenBytes.private,
+      gradients: this.accumulate?.bytes ?? 0,
+      optimizer: this.state.bytes,
+      arena: this.arena.bytes,
+      other: this.buffers.bytes + this.model.otherBytes,
+    };
+    return {
+      weightsMapped: this.frozenBytes.mapped,
+      ...parts,
+      ...largest.atPeak,
+      total: Object.values(parts).reduce((a, b) => a + b, 0),
+    };
+  }
+
+  /** Highest byte of the arena in use so far: equals the plan once the largest batch has run. */
+  get arenaPeakBytes(): number {
+    return this.arenaPeak;
+  }
+
+  /** One optimizer step over its micro-batches. @throws ERR_NONFINITE_LOSS before any weight changes */
+  step(microBatches: readonly HostBatch[], step: number, learningRate: number): StepResult {
+    const labelTokens = microBatches.reduce((sum, b) => sum + b.labelRows.length, 0);
+    this.accumulate?.begin();
+    this.state.begin(step, learningRate);
+    let batch: Batch | undefined;
+    microBatches.forEach((host, i) => {
+      batch = this.buffers.load(host, 1 / labelTokens);
+      if (i === 0) batch.lossSum.write([0]);
+      this.forwardBackward(batch, step, i);
+    });
+    const loss = this.readLoss(batch as Batch);
+    const gradNorm = this.update(step, learningRate);
+    return { loss, gradNorm, labelTokens, tokens: microBatches.reduce((sum, b) => sum + b.inputIds.length, 0) };
+  }
+
+  /** Gradients of a step in the accumulating sink without an update: for tests. */
+  accumulateGradients(microBatches: readonly HostBatch[], step = 1): number {
+    const labelTokens = microBatches.reduce((sum, b) => sum + b.labelRows.length, 0);
+    this.accumulate?.begin();
+    let batch: Batch | undefined;
+    microBatches.forEach((host, i) => {
+      batch = this.buffers.load(host, 1 / labelTokens);
+      if (i === 0) batch.lossSum.write([0]);
+      this.forwardBackward(batch, step, i);
+    });
+    return (batch as Batch).lossSum.read()[0] as number;
+  }
+
+  /** The accumulated gradient of a trained parameter. */
+  gradient(p: Parameter): Tensor | undefined {
+    return this.accumulate?.gradient(p);
+  }
+
+  /** Sum of the negative log-likelihoods of a batch and how many tokens they are of. */
+  evaluate(host: HostBatch): { sum: number; tokens: number } {
+    const batch = this.buffers.load(host, 1);
+    batch.lossSum.write([0]);
+    this.program(this.programs.evaluate, undefined, (run) => this.model.loss(batch, run));
+    return { sum: batch.lossSum.read()[0] as number, tokens: host.labelRows.length };
+  }
+
+  /** Gives all memory back; the weight source too. */
+  dispose(): void {
+    release(this.arena);
+    this.buffers.dispose();
+    this.accumulate?.dispose();
+    this.state.dispose();
+    this.model.dispose();
+    release(this.trainedMemory);
+    this.weights?.close();
+  }
+
+  private forwardBackward(batch: Batch, step: number, microBatch: number): void {
+    const { checkpointing } = this.config;
+    this.program(this.programs.train, { step, microBatch }, (run) =>
+      this.model.forwardBackward(batch, run, checkpointing, () => this.readLoss(batch)),
+    );
+  }
+
+  private readLoss(batch: Batch): number {
+    const loss = batch.lossSum.read()[0] as number;
+    if (!Number.isFinite(loss))
+      throw new FinetuneError(
+        'ERR_NONFINITE_LOSS',
+        `the loss became ${loss}; the weights are those of the step before. Lower learningRate, or clip with maxGradNorm`,
+        { loss },
+      );
+    return loss;
+  }
+
+  private update(step: number, learningRate: number): number | undefined {
+    const { accumulate, programs } = this;
+    if (!accumulate || !programs.update) return undefined;
+    let norm = 0;
+    this.program(programs.update, undefined, (run) => {
+      norm = accumulate.norm(run);
+      const { maxGradNorm } = this.config;
+      // As torch.nn.utils.clip_grad_norm_: never scales up.
+      const scale = maxGradNorm === undefined ? 1 : Math.min(1, maxGradNorm / (norm + 1e-6));
+      this.state.begin(step, learningRate, scale);
+      accumulate.apply(this.state, run);
+    });
+    return norm;
+  }
+
+  /** Runs every program once on shapes. */
+  private record(capacity: BatchCapacity, accumulator: 'f32' | 'f64'): Session['programs'] {
+    const batch = new BatchBuffers(capacity, accumulator, true).full();
+    const { model, config, accumulate } = this;
+    this.state.begin(1, 0);
+    accumulate?.begin();
+    return {
+      train: this.dryProgram(this.sink, (run) => model.forwardBackward(batch, run, config.checkpointing, () => {})),
+      update: accumulate && this.dryProgram(undefined, (run) => (accumulate.norm(run), accumulate.apply(this.state, run))),
+      evaluate: this.dryProgram(undefined, (run) => model.loss(batch, run)),
+    };
+  }
+
+  private dryProgram(sink: GradientSink | undefined, body: (run: Run) => void): ArenaPlan {
+    const arena = new Arena();
+    body(new Run({ device: this.device, dtype: this.dtype, arena, sink, seed: this.config.seed }));
+    return arena.finish();
+  }
+
+  private program(plan: ArenaPlan, training: { step: number; microBatch: number } | undefined, body: (run: Run) => void): void {
+    if (this.dry) throw new FinetuneError('ERR_INTERNAL', 'a dry session cannot run');
+    const arena = new Arena(plan);
+    const sink = training ? this.sink : undefined;
+    const { device, dtype } = this;
+    body(new Run({ device, dtype, arena, memory: this.arena, sink, seed: this.config.seed, ...training }));
+    arena.finish();
+    this.arenaPeak = Math.max(this.arenaPeak, arena.peakBytes);
+  }
+}
+
+function provider(weights: WeightSource | undefined, dry: boolean, frozenDtype: DType) {
+  return (name: string, shape: readonly number[]): Tensor => {
+    if (!weights) return Tensor.dry(shape.length > 1 ? frozenDtype : 'f32', shape, name);
+    const dtype = checkedShape(weights, name, shape);
+    return dry ? Tensor.dry(dtype, shape, name) : weights.tensor(name).reshape(shape, name);
+  };
+}
+
+function applyMethod(model: CausalLm, config: PlanConfig, dtype: FloatType): TrainedParameter[] {
+  const { method, seed } = config;
+  // Adapters are small and keep f32 over a bf16 base, as peft does.
+  if (method.type === 'full') return methods.full.apply(model, method, { dtype: dtype === 'f64' ? 'f64' : method.dtype, seed });
+  return methods.lora.apply(model, method, { dtype: dtype === 'f64' ? 'f64' : 'f32', seed });
+}
+
+/** Gives trained parameters one allocation and their starting values. */
+function materialize(trained: readonly TrainedParameter[], dry: boolean, context: HostContext): Segment {
+  const targets = trained.map(({ parameter, dtype }) => Tensor.dry(dtype, parameter.shape, parameter.name));
+  const aligned = (t: Tensor) => Math.ceil(t.bytes / 64) * 64;
+  const bytes = targets.reduce((sum, t) => sum + aligned(t), 0);
+  const segment = dry ? { id: drySegment, bytes } : allocate(bytes, 'weights');
+  let offset = 0;
+  trained.forEach(({ parameter, initialize }, i) => {
+    const shape = targets[i] as Tensor;
+    const value = new Tensor(segment, offset, shape.dtype, shape.shape, shape.name);
+    offset += aligned(shape);
+    if (!dry) initialize(value, context);
+    parameter.value = value;
+  });
+  return segment;
+}
+
+function countFrozen(model: CausalLm, weights: WeightSource | undefined): { mapped: number; private: number } {
+  const copies = weights?.privateBytes() ?? 0;
+  let bytes = 0;
+  for (const p of model.parameters()) if (!p.trainable) bytes += p.value.bytes;
+  return { mapped: Math.max(0, bytes - copies), private: copies };
+}
