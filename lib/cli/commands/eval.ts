@@ -1,0 +1,32 @@
+import { jsonSchemaOf } from '../../config/resolve.js';
+import type { RegisterCommand } from '../commands.js';
+import { writeJson } from '../context.js';
+import { addSettingFlags } from '../flags.js';
+import { formatBytes } from '../format.js';
+import { evaluateCommandSchema } from '../options.js';
+import { commandOptions } from '../settings.js';
+import { abortOnSignal } from '../signals.js';
+import { formatTable, reportRows } from '../table.js';
+
+export const registerEval: RegisterCommand = (program, context) => {
+  const command = program
+    .command('eval')
+    .description('Token-weighted loss and perplexity of a model on data')
+    .argument('<model>', 'Model folder or GGUF file')
+    .argument('<data>', 'JSONL or plain text file')
+    .option('--logits <file>', 'Also write the logits of every token to a safetensors file')
+    .option('--json', 'As JSON on stdout');
+  addSettingFlags(command, jsonSchemaOf(evaluateCommandSchema));
+  command.action(async (path: string, data: string) => {
+    const { json, logits } = command.opts<{ json?: boolean; logits?: string }>();
+    const { adapter, device, dtype, threads, ...options } = commandOptions(command, context, evaluateCommandSchema);
+    await abortOnSignal(context, async (signal) => {
+      const api = await context.api();
+      const modelOptions = { path, device, dtype, signal, ...(adapter !== undefined && { adapter }), ...(threads !== undefined && { threads }) };
+      await using model = await api.loadModel(modelOptions);
+      const result = await model.evaluate(data, { ...options, ...(logits !== undefined && { logits }) });
+      if (json) writeJson(context.stdout, result);
+      else context.stdout.write(formatTable([{}, {}], reportRows(result, formatBytes)));
+    });
+  });
+};

@@ -1,0 +1,39 @@
+import type { PlanReport } from '../../trainer/events.js';
+import { formatBytes, formatCount, formatPercent } from '../format.js';
+import { formatTable } from '../table.js';
+
+/** A memory plan for people: what was planned for, then bytes by category. */
+export function planText(report: PlanReport): string {
+  const { bytes } = report;
+  const rows: [string, number][] = [
+    ['weights', bytes.weights],
+    ['gradients', bytes.gradients],
+    ['optimizer state', bytes.optimizer],
+    ['inside a step, at its peak', bytes.arena],
+    ['  saved activations', bytes.saved],
+    ['  gradients of activations', bytes.transient],
+    ['  workspace', bytes.workspace],
+    ['batch and tables', bytes.other],
+    ['total', bytes.total],
+  ];
+  const share = (value: number) => (bytes.total ? formatPercent(value / bytes.total) : '');
+  const table = formatTable(
+    [{ title: 'memory' }, { title: 'bytes', align: 'right' }, { align: 'right' }, { align: 'right' }],
+    rows.map(([name, value]) => [name, formatCount(value), formatBytes(value), share(value)]),
+  );
+  const mapped = bytes.weightsMapped
+    ? `\n${formatBytes(bytes.weightsMapped)} of frozen weights stay in the model file: read through the system's cache, given back when others need memory.\n`
+    : '';
+  return `${describePlan(report)}\n\n${table}${mapped}`;
+}
+
+/** What a plan was made for, in two lines. */
+export function describePlan(report: PlanReport): string {
+  const trained = formatPercent(report.trainableParameters / report.totalParameters);
+  return [
+    `${report.model} (${report.modelType}), ${report.method} with ${report.optimizer}${report.fused ? ' (fused)' : ''}, ` +
+      `trains ${formatCount(report.trainableParameters)} of ${formatCount(report.totalParameters)} parameters (${trained})`,
+    `${report.dtype} on ${report.device}, ${formatCount(report.tokens)} tokens a pass (batch ${report.batchSize} x ${formatCount(report.maxLength)}), ` +
+      `checkpointing ${report.checkpointing}`,
+  ].join('\n');
+}

@@ -1,0 +1,77 @@
+import { isObject } from '../../config/layers.js';
+import { configError } from '../../config/problems.js';
+import { resolvePlanLayers } from '../../config/resolve.js';
+import { parseSize } from '../../config/size.js';
+import { type PlanConfigInput, planConfigSchema } from '../../config/schema.js';
+import type { Proposal } from '../api.js';
+import type { RegisterCommand } from '../commands.js';
+import { writeJson } from '../context.js';
+import { formatBytes } from '../format.js';
+import { addRunSettings, settingLayers } from '../settings.js';
+import { formatTable } from '../table.js';
+import { planText } from './plan-text.js';
+
+/** Settings that change how much memory a run needs; the others are accepted from --config and --set and have no flag here. */
+const planned = ['method', 'optimizer', 'batchSize', 'gradientAccumulationSteps', 'maxLength', 'packing', 'dtype', 'device', 'threads', 'checkpointing', 'memoryLimit'];
+
+export const registerPlan: RegisterCommand = (program, context, setExitCode) => {
+  const command = program
+    .command('plan')
+    .description('Print the memory of a run, to the byte, without loading anything')
+    .argument('[model]', 'Model folder, GGUF file, or a bare config.json')
+    .option('--fit <size>', 'Propose settings that need at most this much, such as 8GiB')
+    .option('--json', 'The plan, or the proposals, as JSON on stdout');
+  addRunSettings(command, planConfigSchema, planned).action(async (model: string | undefined) => {
+    const { fit, json } = command.opts<{ fit?: string; json?: boolean }>();
+    const { merged, config } = resolvePlanLayers(settingLayers(command, context, planConfigSchema, { model }));
+    const limit = fit === undefined ? undefined : parseSize(fit);
+    if (fit !== undefined && limit === undefined) {
+      throw configError([{ path: [], message: `wanted a size such as 512MiB or 8GiB, got ${JSON.stringify(fit)}`, origin: { kind: 'flag', label: '--fit' } }]);
+    }
+    const input = merged.value as PlanConfigInput;
+    const api = await context.api();
+    if (limit === undefined) {
+      const report = await api.plan(input);
+      if (json) writeJson(context.stdout, report);
+      else context.stdout.write(planText(report));
+      if (config.memoryLimit !== undefined && report.bytes.total > config.memoryLimit) {
+        context.stderr.write(`Needs ${formatBytes(report.bytes.total - config.memoryLimit)} more than memoryLimit; see --fit for settings that need less.\n`);
+        setExitCode(4);
+      }
+      return;
+    }
+    const proposals = await api.planFit(input, limit);
+    if (json) writeJson(context.stdout, proposals);
+    else if (proposals.length) context.stdout.write(proposalsText(proposals, input));
+    else context.stderr.write(`Nothing that could be proposed fits into ${formatBytes(limit)}: take a smaller model or a larger limit.\n`);
+    if (!proposals.length) setExitCode(4);
+  });
+};
+
+/** Proposals for people: what each needs, and the flags that ask for it. */
+export function proposalsText(proposals: Proposal[], asked: PlanConfigInput): string {
+  const rows = proposals.map(({ config, plan }) => [
+    formatBytes(plan.bytes.total),
+    plan.method,
+    plan.optimizer,
+    plan.dtype,
+    String(plan.batchSize),
+    String(plan.maxLength),
+    plan.checkpointing,
+    differences(config, asked).join(' ') || '(as asked)',
+  ]);
+  const right = (title: string) => ({ title, align: 'right' as const });
+  return formatTable(
+    [right('total'), { title: 'method' }, { title: 'optimizer' }, { title: 'dtype' }, right('batch'), right('length'), { title: 'checkpointing' }, { title: 'changes' }],
+    rows,
+  );
+}
+
+/** Settings in which a proposal differs from what was asked for, as key=value for --set. */
+function differences(config: object, asked: object, path = ''): string[] {
+  return Object.entries(config).flatMap(([key, value]) => {
+    const other = Object.hasOwn(asked, key) ? (asked as Record<string, unknown>)[key] : undefined;
+    if (isObject(value)) return differences(value, isObject(other) ? other : {}, `${path}${key}.`);
+    return value === undefined || JSON.stringify(value) === JSON.stringify(other) ? [] : [`${path}${key}=${String(value)}`];
+  });
+}

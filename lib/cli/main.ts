@@ -1,0 +1,39 @@
+#!/usr/bin/env node
+import type { Api, Demo } from './api.js';
+import type { CommandContext } from './context.js';
+import { runCli } from './program.js';
+
+const signals = ['SIGINT', 'SIGTERM'] as const;
+
+// Named by a variable: the addon and the trainer are loaded only when a command needs them.
+const library: string = '../index.js';
+const demonstration: string = '../demo.js';
+
+const context: CommandContext = {
+  args: process.argv.slice(2),
+  stdout: process.stdout,
+  stderr: process.stderr,
+  stdin: process.stdin,
+  environment: process.env,
+  api: () => import(library) as Promise<Api>,
+  demo: () => import(demonstration) as Promise<Demo>,
+  onSignal: (handler) => {
+    for (const signal of signals) process.on(signal, handler);
+    return () => {
+      for (const signal of signals) process.off(signal, handler);
+    };
+  },
+  exitNow: (code) => process.exit(code),
+};
+
+// A reader that has seen enough, such as `head`, is no error.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(0);
+    throw error;
+  });
+}
+
+void runCli(context).then((code) => {
+  process.exitCode = code;
+});
