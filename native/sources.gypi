@@ -20,10 +20,15 @@
       "native/kernels/ref/sample_token.cc"
     ],
     "nft_cpu_sources": [
+      "native/kernels/cpu/attention_backward.cc",
+      "native/kernels/cpu/attention_forward.cc",
       "native/kernels/cpu/cast.cc",
       "native/kernels/cpu/dropout.cc",
       "native/kernels/cpu/elementwise.cc",
       "native/kernels/cpu/gated_activation.cc",
+      "native/kernels/cpu/gemm/gemm.cc",
+      "native/kernels/cpu/gemm/matvec.cc",
+      "native/kernels/cpu/linear.cc",
       "native/kernels/cpu/random_fill.cc",
       "native/kernels/cpu/reduce.cc",
       "native/kernels/cpu/rms_norm.cc",

@@ -307,7 +307,7 @@ export interface LinearBackwardBiasArgs {
 export function linearBackwardBias(context: OpContext, a: LinearBackwardBiasArgs): void {
   setTensor(3, a.dy);
   setTensor(12, a.dbias);
-  run(context, 10, 'linear_backward_bias', true);
+  run(context, 10, 'linear_backward_bias', false);
 }
 
 /** Arguments of linear_backward_weight_update: native/ops. */

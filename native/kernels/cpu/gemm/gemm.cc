@@ -1,0 +1,252 @@
+#include "gemm.h"
+
+#include "../../../core/thread_pool.h"
+#include "microkernel.h"
+#include "pack.h"
+
+namespace nft::cpu::NFT_ISA::gemm {
+
+namespace {
+
+// Inner elements packed at a time. Longer products make several passes over a tile buffer in the workspace.
+constexpr int64_t kPassInner = 1024;
+constexpr int kPassBlocks = 40;
+static_assert(kPassBlocks >= kPassInner / 32 + 2, "blocks of at least 32, and a rest of either segment");
+// Rows of packed A that stay in the second-level cache while panels of B stream by.
+constexpr int64_t kCachedBytes = 512 << 10;
+// Below this many multiply-adds waking other threads costs more than it saves.
+constexpr int64_t kParallelWork = 1 << 17;
+
+constexpr int64_t kRowPanelFloats = kLanes;     // per inner element
+constexpr int64_t kColPanelFloats = kTileCols;
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+
+// Bytes of packed panels of one operand in a superblock.
+int64_t operand_limit(int threads) {
+  const int64_t mib = int64_t{1} << 20;
+  return threads <= 2 ? 2 * mib : min64(threads, 8) * mib;
+}
+
+// Sizes of a superblock, in panels.
+struct Plan {
+  int64_t pass_inner;              // longest pass
+  int64_t row_panels, col_panels;  // of all of C
+  int64_t max_rows, max_cols;      // panels of a superblock at most
+  bool several_passes;
+  int64_t a_bytes, b_bytes, tile_bytes;
+};
+
+Plan make_plan(int64_t rows, int64_t cols, int64_t inner, int threads) {
+  Plan p;
+  const int64_t limit = operand_limit(threads);
+  p.pass_inner = min64(inner, kPassInner);
+  p.row_panels = ceil_div(rows, kTileRows);
+  p.col_panels = ceil_div(cols, kTileCols);
+  const int64_t a_panel = p.pass_inner * kRowPanelFloats * 4, b_panel = p.pass_inner * kColPanelFloats * 4;
+  p.max_rows = a_panel == 0 ? p.row_panels : min64(p.row_panels, limit / a_panel);
+  p.max_cols = b_panel == 0 ? p.col_panels : min64(p.col_panels, limit / b_panel);
+  p.several_passes = inner > kPassInner;
+  // The bounds and not the products: max_rows * a_panel can fall when inner grows, and a longer batch must never need less.
+  p.a_bytes = min64(limit, p.row_panels * a_panel);
+  p.b_bytes = min64(limit, p.col_panels * b_panel);
+  p.tile_bytes = p.several_passes ? p.max_rows * p.max_cols * kTileSize * 4 : 0;
+  return p;
+}
+
+struct Block {
+  const Segment* segment;
+  int64_t begin, length;  // inner elements of the segment
+  int64_t offset;         // inner elements of the pass before it
+};
+
+// Cuts main, then tail, into blocks, a pass at a time.
+class Passes {
+ public:
+  explicit Passes(const Problem& p) : problem_(p), segment_(&p.main) {}
+  // Fills blocks with the next pass; the number of blocks, 0 after the last.
+  int next(Block* blocks, int64_t* inner) {
+    int count = 0;
+    *inner = 0;
+    while (count < kPassBlocks) {
+      if (at_ == segment_->inner) {
+        if (segment_ == &problem_.tail) break;
+        segment_ = &problem_.tail;
+        at_ = 0;
+        continue;
+      }
+      const int64_t length = min64(problem_.inner_block, segment_->inner - at_);
+      if (*inner + length > kPassInner) break;
+      blocks[count++] = {segment_, at_, length, *inner};
+      at_ += length;
+      *inner += length;
+    }
+    return count;
+  }
+
+ private:
+  const Problem& problem_;
+  const Segment* segment_;
+  int64_t at_ = 0;
+};
+
+// One superblock of C in one pass.
+struct Superblock {
+  const Problem* problem;
+  const Block* blocks;
+  int block_count;
+  int64_t inner;
+  bool first_pass, last_pass;
+  int64_t row0, rows, row_panels;  // row panel p: rows row0 + rows * p / row_panels ...
+  int64_t col0, cols, col_panels;  // column panel q: columns col0 + q * kTileCols ...
+  float *a, *b, *tiles;
+
+  int64_t panel_row(int64_t p) const { return rows * p / row_panels; }
+};
+
+template <class Row>
+NFT_INLINE void pack_operand(const Matrix& m, Layout layout, int64_t first, int count, const Block& block, float scale, float* dst,
+                             int dst_stride) {
+  if (layout == Layout::outer_rows)
+    pack_rows<Row>(m, first, count, block.begin, block.length, scale, dst, dst_stride);
+  else
+    pack_columns<Row>(m, first, count, block.begin, block.length, scale, dst, dst_stride);
+}
+
+void pack_row_panel(const Superblock& s, int64_t p) {
+  const int64_t begin = s.panel_row(p), end = s.panel_row(p + 1);
+  for (int i = 0; i < s.block_count; ++i) {
+    const Block& block = s.blocks[i];
+    const Segment& seg = *block.segment;
+    float* dst = s.a + (p * s.inner + block.offset) * kRowPanelFloats;
+    with_float_type(seg.a.dtype, [&](auto type) {
+      pack_operand<PlainRow<decltype(type)>>(seg.a, seg.a_layout, s.row0 + begin, static_cast<int>(end - begin), block,
+                                             seg.a_scale, dst, kRowPanelFloats);
+    });
+  }
+}
+
+void pack_col_panel(const Superblock& s, int64_t q) {
+  const int64_t begin = q * kTileCols, count = min64(kTileCols, s.cols - begin);
+  for (int i = 0; i < s.block_count; ++i) {
+    const Block& block = s.blocks[i];
+    const Segment& seg = *block.segment;
+    float* dst = s.b + (q * s.inner + block.offset) * kColPanelFloats;
+    with_storage(seg.b.dtype, [&](auto row) {
+      for (int64_t v = 0; v < count; v += kLanes)
+        pack_operand<decltype(row)>(seg.b, seg.b_layout, s.col0 + begin + v, static_cast<int>(min64(kLanes, count - v)), block, 1,
+                                    dst + v, kColPanelFloats);
+    });
+  }
+}
+
+void finish_tile(const Output& out, const float* tile, int64_t row0, int rows, int64_t col0, int cols) {
+  const f32v scale = set1(out.scale);
+  for (int i = 0; i < rows; ++i) {
+    char* c = static_cast<char*>(out.data) + (row0 + i) * out.stride_bytes;
+    const char* residual = static_cast<const char*>(out.residual) + (row0 + i) * out.residual_stride_bytes;
+    for (int v = 0; v < cols; v += kLanes) {
+      const int count = cols - v < kLanes ? cols - v : kLanes;
+      f32v base = zero();
+      if (out.accumulate) base = load_float(out.dtype, c, col0 + v, count);
+      f32v x = base + scale * F32::load(tile + i * kTileCols + v);
+      if (out.bias) x += load_float(out.bias_dtype, static_cast<const char*>(out.bias), col0 + v, count);
+      if (out.residual) x += load_float(out.residual_dtype, residual, col0 + v, count);
+      store_float(out.dtype, c, col0 + v, x, count);
+    }
+  }
+}
+
+void compute_tile(const Superblock& s, int64_t p, int64_t q) {
+  alignas(64) float local[kTileSize];
+  float* tile = s.tiles ? s.tiles + (p * s.col_panels + q) * kTileSize : local;
+  const int64_t row = s.panel_row(p);
+  const int rows = static_cast<int>(s.panel_row(p + 1) - row);
+  const int cols = static_cast<int>(min64(kTileCols, s.cols - q * kTileCols));
+  const Microkernel kernel = choose_microkernel<kTileRows>(rows, cols > kLanes ? 2 : 1);
+  const float* a = s.a + p * s.inner * kRowPanelFloats;
+  const float* b = s.b + q * s.inner * kColPanelFloats;
+  for (int i = 0; i < s.block_count; ++i) {
+    const Block& block = s.blocks[i];
+    kernel(block.length, a + block.offset * kRowPanelFloats, b + block.offset * kColPanelFloats, tile, s.first_pass && i == 0);
+  }
+  if (s.block_count == 0) std::memset(tile, 0, sizeof(local));  // an empty sum
+  if (s.last_pass) finish_tile(s.problem->out, tile, s.row0 + row, rows, s.col0 + q * kTileCols, cols);
+}
+
+// Tiles [begin, end) of the superblock, counted chunk of row panels by chunk, in it column by column.
+void compute_tiles(const Superblock& s, int64_t begin, int64_t end) {
+  const int64_t panel_bytes = s.inner * kRowPanelFloats * 4;
+  const int64_t chunk = panel_bytes == 0 ? s.row_panels : kCachedBytes / panel_bytes;
+  int64_t index = 0;
+  for (int64_t p0 = 0; p0 < s.row_panels && index < end; p0 += chunk) {
+    const int64_t height = min64(chunk, s.row_panels - p0);
+    for (int64_t q = 0; q < s.col_panels && index < end; ++q, index += height) {
+      if (index + height <= begin) continue;
+      const int64_t from = index < begin ? begin - index : 0, to = min64(height, end - index);
+      for (int64_t p = from; p < to; ++p) compute_tile(s, p0 + p, q);
+    }
+  }
+}
+
+}  // namespace
+
+size_t workspace_bytes(int64_t rows, int64_t cols, int64_t inner, int threads) {
+  if (rows == 0 || cols == 0) return 0;
+  const Plan p = make_plan(rows, cols, inner, threads);
+  return static_cast<size_t>(p.a_bytes + p.b_bytes + p.tile_bytes);
+}
+
+void multiply(const Problem& problem, void* workspace, int threads) {
+  if (problem.rows == 0 || problem.cols == 0) return;
+  const int64_t inner = problem.main.inner + problem.tail.inner;
+  const Plan plan = make_plan(problem.rows, problem.cols, inner, threads);
+  const int workers = problem.rows * problem.cols * inner < kParallelWork ? 1 : threads;
+  char* memory = static_cast<char*>(workspace);
+
+  const int64_t row_blocks = ceil_div(plan.row_panels, plan.max_rows), col_blocks = ceil_div(plan.col_panels, plan.max_cols);
+  const int64_t col_step = ceil_div(plan.col_panels, col_blocks) * kTileCols;
+  for (int64_t col0 = 0; col0 < problem.cols; col0 += col_step) {
+    for (int64_t block = 0; block < row_blocks; ++block) {
+      Superblock s;
+      s.problem = &problem;
+      s.a = reinterpret_cast<float*>(memory);
+      s.b = reinterpret_cast<float*>(memory + plan.a_bytes);
+      s.tiles = plan.several_passes ? reinterpret_cast<float*>(memory + plan.a_bytes + plan.b_bytes) : nullptr;
+      const int64_t panel0 = plan.row_panels * block / row_blocks, panel1 = plan.row_panels * (block + 1) / row_blocks;
+      s.row0 = min64(panel0 * kTileRows, problem.rows);
+      s.rows = min64(panel1 * kTileRows, problem.rows) - s.row0;
+      s.row_panels = panel1 - panel0;
+      s.col0 = col0;
+      s.cols = min64(col_step, problem.cols - col0);
+      s.col_panels = ceil_div(s.cols, kTileCols);
+
+      Block blocks[kPassBlocks];
+      Passes passes(problem);
+      s.blocks = blocks;
+      s.first_pass = true;
+      int64_t done = 0;
+      do {
+        s.block_count = passes.next(blocks, &s.inner);
+        done += s.inner;
+        s.last_pass = done == inner;
+        // Packed B is still there when it was packed for the row block before, in the only pass.
+        const bool pack_b = block == 0 || plan.several_passes;
+        const bool pack_a = row_blocks > 1 || col0 == 0 || plan.several_passes;
+        ThreadPool::instance().run(workers, [&](int64_t t, int) {
+          if (pack_a)
+            for (int64_t p = s.row_panels * t / workers; p < s.row_panels * (t + 1) / workers; ++p) pack_row_panel(s, p);
+          if (pack_b)
+            for (int64_t q = s.col_panels * t / workers; q < s.col_panels * (t + 1) / workers; ++q) pack_col_panel(s, q);
+        });
+        const int64_t tiles = s.row_panels * s.col_panels;
+        ThreadPool::instance().run(workers,
+                                   [&](int64_t t, int) { compute_tiles(s, tiles * t / workers, tiles * (t + 1) / workers); });
+        s.first_pass = false;
+      } while (!s.last_pass);
+    }
+  }
+}
+
+}  // namespace nft::cpu::NFT_ISA::gemm

@@ -1,0 +1,64 @@
+#pragma once
+// C [rows, cols] = sum over segments of A_s B_s, with one epilogue: the product behind every linear layer, in all three layouts.
+//
+// Blocking (after Goto & van de Geijn 2008; Van Zee & van de Geijn 2015, BLIS): both operands of a superblock of C are packed as
+// f32 panels into the workspace by all threads, then the tiles of the superblock are shared out. The inner dimension is cut into
+// blocks of inner_block; block sums are added up in order. An element of C therefore depends only on its operands and
+// inner_block, never on the number of threads, on superblocks or on its neighbours.
+#include "../../../core/dtype.h"
+#include "../../../core/tensor.h"
+#include "../isa.h"
+
+namespace nft::cpu::NFT_ISA::gemm {
+
+constexpr int64_t kInnerBlock = 256;
+
+// Rows of elements, stride_bytes apart.
+struct Matrix {
+  const void* data = nullptr;
+  DType dtype = DType::f32;
+  int64_t stride_bytes = 0;
+};
+NFT_INLINE Matrix matrix(const Tensor& t) { return {t.data, t.dtype, t.stride_bytes()}; }
+
+// Operands by their outer index (row of C for A, column of C for B) and the inner one.
+enum class Layout {
+  outer_rows,  // stored as [outer, inner]
+  inner_rows,  // stored as [inner, outer]
+};
+
+struct Segment {
+  Matrix a, b;
+  Layout a_layout = Layout::outer_rows, b_layout = Layout::outer_rows;
+  int64_t inner = 0;
+  float a_scale = 1;  // multiplies A while packing
+};
+
+// c = (accumulate ? c : 0) + scale * sum [+ bias[col]] [+ residual[row, col]]. residual may be c itself.
+struct Output {
+  void* data = nullptr;
+  DType dtype = DType::f32;
+  int64_t stride_bytes = 0;
+  float scale = 1;
+  bool accumulate = false;
+  const void* bias = nullptr;
+  DType bias_dtype = DType::f32;
+  const void* residual = nullptr;
+  DType residual_dtype = DType::f32;
+  int64_t residual_stride_bytes = 0;
+};
+
+// A: f32, bf16, f16. B: any storage format. C: f32, bf16, f16. The second segment (inner > 0) extends the inner dimension.
+struct Problem {
+  int64_t rows = 0, cols = 0;
+  Segment main, tail;
+  Output out;
+  int64_t inner_block = kInnerBlock;
+};
+
+// Bytes of workspace; never less for more rows, columns or a longer inner dimension (main + tail).
+size_t workspace_bytes(int64_t rows, int64_t cols, int64_t inner, int threads);
+// workspace: 64-byte aligned, as many bytes as the query says for the same threads.
+void multiply(const Problem& problem, void* workspace, int threads);
+
+}  // namespace nft::cpu::NFT_ISA::gemm
