@@ -2,6 +2,10 @@ import { FinetuneError } from '../native/errors.js';
 import type { RopeConfig } from './decoder-config.js';
 import { RawConfig } from './raw-config.js';
 
+// Frequencies are rounded to f32 after every operation, as the reference implementations do: at position 100,000 one unit in the
+// last place of a frequency turns a pair of dimensions by up to 0.006.
+const f32 = Math.fround;
+
 type Scaling = (frequency: number, scaling: RawConfig) => number;
 
 /** Llama 3.1's scaling: long wavelengths are divided by factor, short ones kept, those between interpolated (Llama 3 herd, arXiv 2407.21783). */
@@ -10,18 +14,18 @@ const llama3: Scaling = (frequency, scaling) => {
   const low = scaling.number('low_freq_factor');
   const high = scaling.number('high_freq_factor');
   const original = scaling.number('original_max_position_embeddings');
-  const wavelength = (2 * Math.PI) / frequency;
+  const wavelength = f32(f32(1 / frequency) * f32(2 * Math.PI));
   if (wavelength < original / high) return frequency;
-  if (wavelength > original / low) return frequency / factor;
-  const smooth = (original / wavelength - low) / (high - low);
-  return ((1 - smooth) * frequency) / factor + smooth * frequency;
+  if (wavelength > original / low) return f32(frequency / factor);
+  const smooth = f32(f32(f32(f32(1 / wavelength) * original) - low) / (high - low));
+  return f32(f32(f32(f32(1 - smooth) * frequency) / factor) + f32(smooth * frequency));
 };
 
 /** Frequency scalings by `rope_type`. */
 const scalings: Record<string, Scaling> = {
   default: (frequency) => frequency,
   /** Position interpolation (Chen et al. 2023, arXiv 2306.15595). */
-  linear: (frequency, scaling) => frequency / scaling.number('factor'),
+  linear: (frequency, scaling) => f32(frequency / scaling.number('factor')),
   llama3,
 };
 
@@ -37,8 +41,8 @@ export function ropeFrequencies(theta: number, rotaryDim: number, scaling: RawCo
       { ropeType: type },
     );
   const inverseFrequencies = Float32Array.from({ length: rotaryDim / 2 }, (_, i) => {
-    const exponent = Math.fround((2 * i) / rotaryDim);
-    return scale(1 / Math.fround(theta ** exponent), rules);
+    const exponent = f32((2 * i) / rotaryDim);
+    return scale(f32(1 / f32(theta ** exponent)), rules);
   });
   return { inverseFrequencies, attentionFactor: 1 };
 }
