@@ -19,11 +19,6 @@ void fail_dtype(const char* op, const char* argument, const char* wanted, const 
   throw Error("ERR_DTYPE", std::string("[") + op + "] " + argument + " must be " + wanted + ", got " + describe(got));
 }
 
-void fail_index(const char* op, const char* argument, int64_t at, int64_t index, int64_t limit) {
-  throw Error("ERR_SHAPE", std::string("[") + op + "] " + argument + "[" + std::to_string(at) + "] must be in [0, " +
-                               std::to_string(limit) + "), got " + std::to_string(index));
-}
-
 void fail(const char* code, const std::string& message) { throw Error(code, message); }
 
 }  // namespace nft

@@ -15,8 +15,6 @@ struct Error : std::runtime_error {
 // "[op] argument <wanted>, got <shape>".
 [[noreturn]] void fail_shape(const char* op, const char* argument, const std::string& wanted, const Tensor& got);
 [[noreturn]] void fail_dtype(const char* op, const char* argument, const char* wanted, const Tensor& got);
-// "[op] argument[at] must be in [0, limit), got <index>".
-[[noreturn]] void fail_index(const char* op, const char* argument, int64_t at, int64_t index, int64_t limit);
 [[noreturn]] void fail(const char* code, const std::string& message);
 std::string describe(const Tensor& t);  // "f32 [4, 16]"
 

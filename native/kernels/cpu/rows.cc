@@ -5,19 +5,8 @@
 
 namespace nft::cpu::NFT_ISA {
 
-namespace {
-
-// Before anything is written.
-void check_indices(const char* op, const Tensor& index, int64_t limit) {
-  const int32_t* ids = index.as<int32_t>();
-  for (int64_t i = 0; i < index.num_elements(); ++i)
-    if (ids[i] < 0 || ids[i] >= limit) fail_index(op, "index", i, ids[i], limit);
-}
-
-}  // namespace
-
 void gather_rows(const GatherRows& a, Context&) {
-  check_indices(GatherRows::kName, a.index, a.x.rows());
+  check::ids(GatherRows::kName, "index", a.index, a.x.rows());
   const int32_t* ids = a.index.as<int32_t>();
   const size_t bytes = static_cast<size_t>(a.x.row_bytes());
   for_ranges(a.y.rows(), a.y.cols(), [&](int64_t row, int64_t begin, int64_t) {
@@ -26,7 +15,7 @@ void gather_rows(const GatherRows& a, Context&) {
 }
 
 void scatter_rows(const ScatterRows& a, Context&) {
-  check_indices(ScatterRows::kName, a.index, a.y.rows());
+  check::ids(ScatterRows::kName, "index", a.index, a.y.rows());
   const int32_t* ids = a.index.as<int32_t>();
   const size_t bytes = static_cast<size_t>(a.x.row_bytes());
   for_ranges(a.y.rows(), a.y.cols(), [&](int64_t row, int64_t begin, int64_t) {

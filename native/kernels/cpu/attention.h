@@ -1,0 +1,161 @@
+#pragma once
+// What attention_forward.cc and attention_backward.cc share: how sequences are cut into blocks, packing, masks, and the split
+// of work over threads.
+//
+// A unit of work belongs to one sequence and one key head. Its query rows are the `group` query heads that read that key head,
+// query by query (row = query * group + head), so that packed keys serve all of them and rows near each other see nearly the
+// same keys. Queries come in blocks (packed once), each cut into strips (the rows of one score matrix); keys come in blocks of
+// kKeyBlock, aligned to the start of the sequence. Blocks do not depend on threads or on the other sequences of the batch.
+#include "../../core/context.h"
+#include "../../ops/attention.h"
+#include "block_product.h"
+#include "rows.h"
+#include "simd_math.h"
+
+namespace nft::cpu::NFT_ISA {
+
+constexpr int64_t kKeyBlock = 64;
+constexpr int64_t kStripRows = 48;  // 8 register blocks of 6
+constexpr int64_t kMaxStripQueries = 24;  // short strips waste less on the diagonal
+constexpr int64_t kStripsPerBlock = 4;
+
+NFT_INLINE int64_t round_up(int64_t n, int64_t multiple) { return ceil_div(n, multiple) * multiple; }
+
+struct AttentionBlocks {
+  int64_t group, kv_heads, D, width;  // width = D rounded up to whole vectors
+  int64_t strip, block;               // queries
+  int64_t window;
+  float scale, softcap;
+
+  AttentionBlocks(const AttentionShape& s, const Tensor& q)
+      : group(s.heads / s.kv_heads),
+        kv_heads(s.kv_heads),
+        D(q.cols() / s.heads),
+        width(round_up(D, simd::kLanes)),
+        strip(max64(1, min64(kMaxStripQueries, kStripRows / group))),
+        block(strip * kStripsPerBlock),
+        window(s.window),
+        scale(static_cast<float>(s.scale)),
+        softcap(static_cast<float>(s.softcap)) {}
+
+  int64_t block_rows() const { return block * group; }
+  int64_t strip_rows() const { return strip * group; }
+};
+
+struct Sequence {
+  int64_t q_begin, queries, k_begin, keys;
+  int64_t shift() const { return keys - queries; }  // position of query 0
+};
+
+NFT_INLINE Sequence sequence_at(const Tensor& cu_q, const Tensor& cu_k, int64_t s) {
+  const int32_t *q = cu_q.as<int32_t>(), *k = cu_k.as<int32_t>();
+  return {q[s], q[s + 1] - q[s], k[s], k[s + 1] - k[s]};
+}
+
+// Keys [first, last) of the sequence that queries [begin, end) see.
+struct KeyRange {
+  int64_t first, last;
+};
+NFT_INLINE KeyRange visible_keys(const AttentionBlocks& b, const Sequence& s, int64_t begin, int64_t end) {
+  const int64_t first = b.window > 0 ? max64(0, begin + s.shift() - b.window + 1) : 0;
+  return {first, min64(s.keys, end + s.shift())};
+}
+
+// Bump allocator over one thread's part of the workspace; the query runs the same code with a null base.
+struct Workspace {
+  char* at;
+  float* floats(int64_t n) {
+    char* p = at;
+    at += round_up(n * 4, 64);
+    return reinterpret_cast<float*>(p);
+  }
+};
+
+// dst[i * stride + c] = scale * column `col + c` of row first + i, c < n, zeros up to stride.
+static void pack_rows(const Tensor& t, int64_t first, int64_t rows, int64_t col, int64_t n, int64_t stride, float scale,
+                      float* dst) {
+  const simd::f32v factor = simd::set1(scale);
+  for (int64_t i = 0; i < rows; ++i, dst += stride) {
+    load_f32(t.dtype, element(t, first + i, col), dst, n);
+    for (int64_t c = n; c < stride; ++c) dst[c] = 0;
+    if (scale != 1.f)
+      for (int64_t c = 0; c < stride; c += simd::kLanes) simd::F32::store(dst + c, simd::F32::load(dst + c) * factor);
+  }
+}
+
+// The query heads of one key head, queries [first, first + n): rows of `width`, query * group + head.
+static void pack_queries(const AttentionBlocks& b, const Tensor& t, int64_t head, int64_t first, int64_t n, float scale,
+                         float* dst) {
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t g = 0; g < b.group; ++g, dst += b.width)
+      pack_rows(t, first + i, 1, (head * b.group + g) * b.D, b.D, b.width, scale, dst);
+}
+
+// dst[c * kKeyBlock + j] = column col + c of row first + j, zeros from n up to whole vectors.
+static void pack_transposed(const Tensor& t, int64_t first, int64_t n, int64_t col, int64_t D, float* dst) {
+  constexpr int kEdge = simd::kLanes;
+  alignas(64) float square[kEdge][kEdge];
+  for (int64_t j0 = 0; j0 < n; j0 += kEdge) {
+    const int64_t jn = min64(kEdge, n - j0);
+    for (int64_t c0 = 0; c0 < D; c0 += kEdge) {
+      const int64_t cn = min64(kEdge, D - c0);
+      for (int64_t j = 0; j < jn; ++j) load_f32(t.dtype, element(t, first + j0 + j, col + c0), square[j], cn);
+      for (int64_t j = jn; j < kEdge; ++j) simd::F32::store(square[j], simd::zero());
+      for (int64_t c = 0; c < cn; ++c) {
+        float* out = dst + (c0 + c) * kKeyBlock + j0;
+        for (int j = 0; j < kEdge; ++j) out[j] = square[j][c];
+      }
+    }
+  }
+}
+
+struct RowsView {
+  const float* data;
+  int64_t stride;
+};
+// Keys or values as rows of `width` f32: in place where the tensor allows it, else packed.
+NFT_INLINE RowsView key_rows(const AttentionBlocks& b, const Tensor& t, int64_t first, int64_t n, int64_t head, float* packed) {
+  if (t.dtype == DType::f32 && b.D == b.width) return {reinterpret_cast<const float*>(element(t, first, head * b.D)), t.row_stride};
+  pack_rows(t, first, n, head * b.D, b.D, b.width, 1.f, packed);
+  return {packed, b.width};
+}
+
+// Columns [low, high) of a key block that one query sees.
+struct Columns {
+  int64_t low, high;
+};
+NFT_INLINE Columns visible_columns(const AttentionBlocks& b, int64_t position, int64_t first_key, int64_t keys) {
+  return {b.window > 0 ? max64(0, position - b.window + 1 - first_key) : 0, min64(keys, position + 1 - first_key)};
+}
+
+NFT_INLINE simd::i32v lane_mask(int64_t col, const Columns& c) {
+  simd::i32v index;
+  for (int i = 0; i < simd::kLanes; ++i) index[i] = i;
+  return (index >= static_cast<int32_t>(c.low - col)) & (index < static_cast<int32_t>(c.high - col));
+}
+
+// Calls f(unit) for every unit of enumerate(visit), visit(cost, unit), on the thread whose share of the total cost it falls in.
+// f gets the share's number as well, for its part of the workspace. Which thread does a unit never changes its result.
+template <class Unit, class Enumerate, class F>
+void for_units(int threads, Enumerate&& enumerate, F&& f) {
+  constexpr int64_t kLeastCost = int64_t{1} << 20;  // multiply-adds below which waking another thread does not pay
+  int64_t total = 0;
+  enumerate([&](int64_t cost, const Unit&) { total += cost; });
+  const int64_t shares = total < kLeastCost ? 1 : threads;
+  ThreadPool::instance().run(shares, [&](int64_t share, int) {
+    int64_t before = 0;
+    enumerate([&](int64_t cost, const Unit& unit) {
+      const double middle = static_cast<double>(before) + 0.5 * static_cast<double>(cost);
+      before += cost;
+      if (static_cast<int64_t>(middle / static_cast<double>(total) * static_cast<double>(shares)) == share) f(unit, share);
+    });
+  });
+}
+
+// Rows of t outside [begin, end): zeros.
+static void clear_outside(const Tensor& t, int64_t begin, int64_t end) {
+  for (int64_t i = 0; i < t.rows(); ++i)
+    if (i < begin || i >= end) std::memset(t.row(i), 0, static_cast<size_t>(t.row_bytes()));
+}
+
+}  // namespace nft::cpu::NFT_ISA
