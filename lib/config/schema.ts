@@ -14,7 +14,7 @@ const probability = () => z.number().min(0).lt(1);
 
 const trainLastLayers = count()
   .optional()
-  .describe('Train only the last N decoder blocks; the rest stays as it is and needs no gradients. Default: all');
+  .describe('Train in the last N decoder blocks only; the rest stays frozen. Default: all');
 
 const weightDecay = (value: number) =>
   z.number().min(0).default(value).describe('Decoupled weight decay: w shrinks by learningRate x weightDecay per step; norms and biases are spared');
@@ -32,9 +32,9 @@ export const loraSchema = z.strictObject({
   targets: z
     .union([z.literal('all-linear'), z.array(z.string().min(1)).min(1)])
     .default('all-linear')
-    .describe('Adapted linear layers: all-linear (every one but the head), or names and patterns such as q_proj or layers.*.mlp.*'),
-  rankPattern: z.record(z.string(), count().max(4096)).default({}).describe('Rank of the layers whose name matches a pattern'),
-  alphaPattern: z.record(z.string(), z.number().positive()).default({}).describe('Alpha of the layers whose name matches a pattern'),
+    .describe('Adapted linear layers: all-linear (every one but the head), or names and patterns such as q_proj or mlp.*_proj'),
+  rankPattern: z.record(z.string(), count().max(4096)).default({}).describe('Other ranks by layer: a name or a regular expression, as in peft'),
+  alphaPattern: z.record(z.string(), z.number().positive()).default({}).describe('Other alphas by layer: a name or a regular expression, as in peft'),
   useRslora: z.boolean().default(false).describe('Scale by alpha / sqrt(rank) instead of alpha / rank (arXiv 2312.03732)'),
   initAdapter: path().optional().describe('Start from this PEFT adapter folder instead of a fresh adapter'),
   trainLastLayers,

@@ -20,6 +20,14 @@ const rules: Rule[] = [
           message: 'lomo saves the gradients of full-parameter training, and adapters have next to none; use adamw or sgd with lora, or method full',
         }
       : undefined,
+  ({ method }) => {
+    if (method.type !== 'lora') return undefined;
+    for (const name of ['rankPattern', 'alphaPattern'] as const) {
+      const bad = Object.keys(method[name]).find((pattern) => !isPattern(pattern));
+      if (bad !== undefined) return { path: ['method', name, bad], message: 'wanted a layer name or a regular expression' };
+    }
+    return undefined;
+  },
   (config) =>
     isFused(config.optimizer) && config.gradientAccumulationSteps > 1
       ? {
@@ -63,6 +71,15 @@ const rules: Rule[] = [
       ? { path: ['memoryLimit'], message: 'wanted at least one byte and at most 8 PiB, such as 512MiB or 8GiB' }
       : undefined,
 ];
+
+function isPattern(pattern: string): boolean {
+  try {
+    new RegExp(pattern);
+    return pattern !== '';
+  } catch {
+    return false;
+  }
+}
 
 function insteadOfAccumulation({ optimizer, batchSize, gradientAccumulationSteps: steps }: LooseConfig): string {
   const other = optimizer.type === 'lomo' ? 'optimizer sgd' : 'fused false';
