@@ -1,5 +1,5 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { basename, join } from 'node:path';
 import { FinetuneError } from '../native/errors.js';
 import { fileError, unsupportedFile } from './file-error.js';
 import { isObject, type JsonObject, readJsonFile, readTextFile } from './json-file.js';
@@ -139,9 +139,4 @@ export function listFolder(folder: string): string[] {
   } catch (cause) {
     throw fileError(folder, 'list it', cause);
   }
-}
-
-/** The folder a model path stands for, for looking beside it. */
-export function folderOf(path: string): string {
-  return statSync(path).isDirectory() ? path : dirname(path);
 }

@@ -1,3 +1,4 @@
+import { isGgufModel, openGgufModel } from './gguf-model.js';
 import { isHfModel, openHfModel } from './hf-folder.js';
 import type { ModelSource, OpenModelOptions } from './model-source.js';
 
@@ -12,5 +13,6 @@ export interface ModelFormat {
 
 /** The registry of model formats. */
 export const modelFormats: readonly ModelFormat[] = [
+  { name: 'gguf', describes: 'a .gguf file, or a folder with one', sniff: isGgufModel, open: openGgufModel },
   { name: 'hf', describes: 'a folder with config.json and safetensors weights, or a config.json', sniff: isHfModel, open: openHfModel },
 ];
