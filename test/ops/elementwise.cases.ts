@@ -1,0 +1,156 @@
+import type { DType } from '../../lib/core/dtype.js';
+import { counterBits, counterUniform } from './random.js';
+import { Matrix, type OpCase, type OpSuite, tensor, type TensorSpec, type Types } from './suite.js';
+
+const shapes = [
+  [0, 7],
+  [1, 1],
+  [5, 3],
+  [9, 67],
+  [2, 4099],
+] as const;
+const floats = ['f32', 'bf16', 'f16'] as const;
+
+const map = (like: Matrix, value: (i: number) => number): Matrix => new Matrix(like.rows, like.cols, like.data.map((_, i) => value(i)));
+const output = (types: Types, name: string): Matrix => new Matrix(types[name]?.rows ?? 0, types[name]?.cols ?? 0);
+
+/** A case for every shape and type; rows of the odd shapes lie apart. */
+function grid(build: (shape: readonly number[], type: DType, pad: number) => Record<string, TensorSpec | number>): OpCase[] {
+  return floats.flatMap((type) =>
+    shapes.map((shape, i) => ({ name: `[${shape}] ${type} pad ${i}`, args: build(shape, type, i) })),
+  );
+}
+
+const big = [1024, 576];
+const bench = (args: Record<string, TensorSpec | number>): OpCase[] => [{ name: `[${big}] f32`, args }];
+
+/** Row numbers without repeats, in a mixed order. */
+const rowNumbers = (n: number, rows: number): TensorSpec =>
+  tensor('i32', [n], { values: Array.from({ length: n }, (_, i) => rows - 1 - i * Math.floor(rows / Math.max(1, n))) });
+
+const rowTypes = ['f32', 'bf16', 'i32', 'q8_0', 'q4_0', 'q4_1'] as const;
+
+export const suites: OpSuite[] = [
+  {
+    op: 'add',
+    cases: [
+      ...grid((s, t, pad) => ({ a: tensor(t, s, { rowPad: pad }), b: tensor('f32', s), y: tensor(t, s, { rowPad: pad }) })),
+      { name: 'in place', args: { a: tensor('f32', [5, 33]), b: tensor('bf16', [5, 33]), y: tensor('f32', [5, 33], { alias: 'a' }) } },
+    ],
+    bench: bench({ a: tensor('f32', big), b: tensor('f32', big), y: tensor('f32', big) }),
+    naive: ({ a, b }, _numbers, f) => ({ y: map(a as Matrix, (i) => f((a as Matrix).get(i) + (b as Matrix).get(i))) }),
+  },
+  {
+    op: 'cast',
+    cases: floats.flatMap((to) => [
+      ...floats.flatMap((from) =>
+        shapes.map((s, i) => ({
+          name: `[${s}] ${from} to ${to}`,
+          args: { x: tensor(from, s, { rowPad: i }), y: tensor(to, s, { rowPad: i }) },
+        })),
+      ),
+      ...(['q8_0', 'q4_0', 'q4_1'] as const).flatMap((from) =>
+        [0, 1, 5].map((n) => ({ name: `[${n}, 96] ${from} to ${to}`, args: { x: tensor(from, [n, 96], { rowPad: 32 }), y: tensor(to, [n, 96]) } })),
+      ),
+    ]),
+    bench: bench({ x: tensor('q4_1', big), y: tensor('f32', big) }),
+    naive: ({ x }) => ({ y: x as Matrix }),
+  },
+  {
+    op: 'fill',
+    cases: grid((s, t, pad) => ({ y: tensor(t, s, { rowPad: pad }), value: -0.7 })),
+    naive: (_inputs, { value = 0 }, f, types) => ({ y: map(output(types, 'y'), () => f(value)) }),
+  },
+  {
+    op: 'scale',
+    cases: [
+      ...grid((s, t, pad) => ({ x: tensor(t, s, { rowPad: pad }), y: tensor(t, s), scale: 0.3 })),
+      { name: 'in place', args: { x: tensor('bf16', [5, 33]), y: tensor('bf16', [5, 33], { alias: 'x' }), scale: -3 } },
+    ],
+    naive: ({ x }, { scale = 1 }, f) => ({ y: map(x as Matrix, (i) => f(f(scale) * (x as Matrix).get(i))) }),
+  },
+  {
+    op: 'dropout',
+    cases: [
+      ...grid((s, t, pad) => ({ x: tensor(t, s, { rowPad: pad }), y: tensor(t, s, { rowPad: pad }), p: 0.3, seed: 77 })),
+      ...grid((s, t, pad) => ({
+        x: tensor(t, s),
+        residual: tensor(t, s, { rowPad: pad }),
+        y: tensor(t, s, { rowPad: pad, alias: 'residual' }),
+        p: 0.5,
+        seed: 9007199254740991,
+      })),
+      { name: 'p 0', args: { x: tensor('f32', [3, 5]), y: tensor('f32', [3, 5], { alias: 'x' }), p: 0 } },
+    ],
+    bench: bench({ x: tensor('f32', big), y: tensor('f32', big), p: 0.1, seed: 1 }),
+    naive({ x, residual }, { p = 0, seed = 0 }, f) {
+      const kept = (i: number): number => (counterUniform(seed, i) >= p ? f((x as Matrix).get(i) * f(1 / (1 - p))) : 0);
+      return { y: map(x as Matrix, (i) => (residual ? f(kept(i) + residual.get(i)) : kept(i))) };
+    },
+  },
+  {
+    op: 'gather_rows',
+    cases: rowTypes.flatMap((t) =>
+      [0, 1, 7].map((n) => ({
+        name: `${n} rows of ${t}`,
+        args: {
+          x: tensor(t, [11, 64], { rowPad: 32, keepType: true, ...(t === 'i32' ? { values: Array.from({ length: 704 }, (_, i) => i - 300) } : {}) }),
+          index: rowNumbers(n, 11),
+          y: tensor(t, [n, 64], { rowPad: 32, keepType: true }),
+        },
+      })),
+    ),
+    naive({ x, index }) {
+      const [X, I] = [x as Matrix, index as Matrix];
+      const y = new Matrix(I.data.length, X.cols);
+      for (let n = 0; n < y.rows; n++) for (let c = 0; c < y.cols; c++) y.set(n, c, X.at(I.get(n), c));
+      return { y };
+    },
+  },
+  {
+    op: 'scatter_rows',
+    cases: rowTypes.flatMap((t) =>
+      [0, 1, 7].map((n) => ({
+        name: `${n} rows of ${t}`,
+        args: {
+          x: tensor(t, [n, 64], { rowPad: 32, keepType: true, ...(t === 'i32' ? { values: Array.from({ length: n * 64 }, (_, i) => i - 30) } : {}) }),
+          index: rowNumbers(n, 11),
+          y: tensor(t, [11, 64], { rowPad: 32, keepType: true }),
+        },
+      })),
+    ),
+    naive({ x, index }, _numbers, _f, types) {
+      const [X, I] = [x as Matrix, index as Matrix];
+      const y = output(types, 'y');
+      for (let n = 0; n < X.rows; n++) for (let c = 0; c < X.cols; c++) y.set(I.get(n), c, X.at(n, c));
+      return { y };
+    },
+  },
+  {
+    op: 'random_fill',
+    cases: [0, 1].flatMap((kind) =>
+      [...floats].flatMap((t) =>
+        [[0, 7], [1], [9, 67]].map((s) => ({ name: `[${s}] ${t} kind ${kind}`, args: { y: tensor(t, s), kind, low: -0.5, high: 0.75, seed: 123456789012 } })),
+      ),
+    ),
+    naive(_inputs, { kind = 0, low = 0, high = 1, seed = 0 }, _f, types) {
+      const y = output(types, 'y');
+      return {
+        y: map(y, (i) => {
+          const bits = counterBits(seed, i);
+          if (kind === 0) return low + (high - low) * counterUniform(seed, i);
+          const u = (Number(bits >> 40n) + 1) / 2 ** 24;
+          const v = Number((bits >> 16n) & 0xffffffn) / 2 ** 24;
+          return low + high * Math.sqrt(-2 * Math.log(u)) * Math.cos(2 * Math.PI * v);
+        }),
+      };
+    },
+  },
+  {
+    op: 'softcap_forward',
+    cases: grid((s, t, pad) => ({ x: tensor(t, s, { rowPad: pad, scale: 20 }), y: tensor(t, s), softcap: 30 })),
+    naive: ({ x }, { softcap = 1 }, f) => ({
+      y: map(x as Matrix, (i) => f(f(softcap) * f(Math.tanh(f((x as Matrix).get(i) / f(softcap)))))),
+    }),
+  },
+];

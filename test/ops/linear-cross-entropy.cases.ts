@@ -1,0 +1,161 @@
+import type { DType } from '../../lib/core/dtype.js';
+import { naiveEmbeddingGradient } from './embedding.cases.js';
+import { dot } from './linear.cases.js';
+import { naiveUpdate, updateVariants } from './naive-update.js';
+import { Matrix, type OpCase, type OpSuite, type Round, tensor, type TensorSpec } from './suite.js';
+
+interface Row {
+  z: number[];
+  slope: number[];
+  lse: number;
+}
+
+function logitRow(h: Matrix, weight: Matrix, n: number, softcap: number, f: Round): Row {
+  const row: Row = { z: [], slope: [], lse: 0 };
+  for (let v = 0; v < weight.rows; v++) {
+    const raw = dot(h.cols, (c) => h.at(n, c), (c) => weight.at(v, c), f);
+    const t = softcap > 0 ? f(Math.tanh(f(raw / f(softcap)))) : 0;
+    row.z.push(softcap > 0 ? f(f(softcap) * t) : raw);
+    row.slope.push(softcap > 0 ? f(1 - f(t * t)) : 1);
+  }
+  const largest = Math.max(...row.z);
+  const sum = row.z.reduce((a, z) => f(a + f(Math.exp(f(z - largest)))), 0);
+  row.lse = f(largest + f(Math.log(sum)));
+  return row;
+}
+
+/** dlogits of row n */
+function gradientRow(row: Row, lse: number, target: number, weight: number, f: Round): number[] {
+  return row.z.map((z, v) => f(f(weight * f(f(Math.exp(f(z - lse))) - (v === target ? 1 : 0))) * (row.slope[v] as number)));
+}
+
+/** dweight += dlogits^T h for one token */
+function addOuter(dweight: Matrix, d: number[], h: Matrix, n: number, f: Round): void {
+  d.forEach((x, v) => {
+    for (let c = 0; c < h.cols; c++) dweight.set(v, c, f(dweight.at(v, c) + f(x * h.at(n, c))));
+  });
+}
+
+/** Targets with the first and last id and, every fifth, none. Weights as an objective makes them: 1 / N, some 0. */
+function tokens(n: number, v: number): Record<'targets' | 'weights', TensorSpec> {
+  const targets = Array.from({ length: n }, (_, i) => (i % 5 === 3 ? -100 : i === 0 ? v - 1 : (i * i * 3) % v));
+  return {
+    targets: tensor('i32', [n], { values: targets }),
+    weights: tensor('f32', [n], { values: targets.map((_, i) => (i % 7 === 5 ? 0 : (1 + (i % 3)) / n)) }),
+  };
+}
+
+const allOutputs = ['dh', 'dweight', 'lse', 'nll'] as const;
+
+function lossCase(n: number, v: number, c: number, type: DType, weight: DType, softcap = 0, outputs: readonly string[] = allOutputs): OpCase {
+  const all: Record<string, TensorSpec> = {
+    dh: tensor(type, [n, c]),
+    dweight: tensor('f32', [v, c]),
+    lse: tensor('f32', [n]),
+    nll: tensor('f32', [n]),
+  };
+  return {
+    name: `N${n} V${v} C${c} ${type} x ${weight} softcap ${softcap} makes ${outputs.join(', ') || 'the loss only'}`,
+    args: {
+      h: tensor(type, [n, c]),
+      weight: tensor(weight, [v, c], { scale: 2 / Math.sqrt(c) }),
+      ...tokens(n, v),
+      lossSum: tensor('f64', [1], { values: [0.25] }),
+      ...Object.fromEntries(outputs.map((name) => [name, all[name] as TensorSpec])),
+      softcap,
+    },
+  };
+}
+
+function updateCases(n: number, v: number, c: number, type: DType, weight: DType, state: DType, tied: boolean, softcap = 0): OpCase[] {
+  return updateVariants([v, c], weight, state).map(([name, rule]) => ({
+    name: `${name} N${n} V${v} C${c} ${type} ${weight} state ${state}${tied ? ' tied' : ''} softcap ${softcap}`,
+    args: {
+      h: tensor(type, [n, c]),
+      weight: tensor(weight, [v, c], { scale: 2 / Math.sqrt(c), keepType: 'stochasticRounding' in rule }),
+      ...tokens(n, v),
+      lse: tensor('f32', [n], {
+        values: ({ h, weight }) => Array.from({ length: n }, (_, i) => logitRow(h as Matrix, weight as Matrix, i, softcap, (x) => x).lse),
+      }),
+      ...(tied
+        ? {
+            ids: tensor('i32', [n + 2], { values: Array.from({ length: n + 2 }, (_, i) => (i * 5) % v) }),
+            embeddingDy: tensor(type, [n + 2, c], { scale: 0.1 }),
+            embeddingScale: 2,
+          }
+        : {}),
+      softcap,
+      ...rule,
+    },
+  }));
+}
+
+const weightTypes = ['f32', 'bf16', 'f16', 'q8_0', 'q4_0', 'q4_1'] as const;
+
+export const suites: OpSuite[] = [
+  {
+    op: 'linear_cross_entropy',
+    cases: [
+      lossCase(0, 7, 8, 'f32', 'f32'),
+      lossCase(1, 1, 1, 'f32', 'f32'),
+      lossCase(5, 3, 2, 'f32', 'f32'),
+      lossCase(37, 131, 65, 'f32', 'f32'),
+      lossCase(37, 131, 65, 'bf16', 'bf16'),
+      lossCase(20, 513, 32, 'f32', 'f32', 3),
+      lossCase(130, 70, 33, 'f32', 'bf16', 30),
+      ...weightTypes.map((w) => lossCase(9, 67, 64, 'f32', w)),
+      ...weightTypes.map((w) => lossCase(9, 67, 64, 'bf16', w, 2, ['dh', 'lse'])),
+      lossCase(11, 50, 16, 'f32', 'f32', 0, []),
+      lossCase(11, 50, 16, 'f32', 'f32', 0, ['nll']),
+      lossCase(11, 50, 16, 'f32', 'f32', 0, ['dweight']),
+    ],
+    bench: [
+      lossCase(1024, 49152, 576, 'f32', 'f32', 0, ['dh', 'lse']),
+      lossCase(1024, 49152, 576, 'f32', 'q4_1', 0, ['dh', 'lse']),
+      lossCase(1024, 49152, 576, 'bf16', 'bf16', 0, ['dh', 'dweight', 'lse']),
+    ],
+    naive({ h, weight, targets, weights, lossSum, dweight }, { softcap = 0 }, f) {
+      const [H, W, T, S] = [h as Matrix, weight as Matrix, targets as Matrix, weights as Matrix];
+      const dh = new Matrix(H.rows, H.cols);
+      const dw = new Matrix(W.rows, W.cols);
+      const lse = new Matrix(1, H.rows);
+      const nll = new Matrix(1, H.rows);
+      let loss = 0;
+      for (let n = 0; n < H.rows; n++) {
+        const row = logitRow(H, W, n, softcap, f);
+        lse.data[n] = row.lse;
+        const target = T.get(n);
+        if (target < 0) continue;
+        nll.data[n] = f(row.lse - (row.z[target] as number));
+        loss += S.get(n) * nll.get(n);
+        const d = gradientRow(row, row.lse, target, S.get(n), f);
+        for (let c = 0; c < H.cols; c++) dh.set(n, c, dot(W.rows, (v) => d[v] as number, (v) => W.at(v, c), f));
+        if (dweight) addOuter(dw, d, H, n, f);
+      }
+      const out: Record<string, Matrix> = { dh, lse, nll, lossSum: new Matrix(1, 1, Float64Array.of((lossSum as Matrix).get(0) + loss)) };
+      if (dweight) out.dweight = new Matrix(W.rows, W.cols, dw.data.map((x, i) => f(x + dweight.get(i))));
+      return out;
+    },
+  },
+  {
+    op: 'linear_cross_entropy_update',
+    cases: [
+      ...updateCases(0, 7, 8, 'f32', 'f32', 'f32', false),
+      ...updateCases(17, 131, 33, 'f32', 'f32', 'f32', false),
+      ...updateCases(17, 67, 33, 'f32', 'f32', 'f32', true, 3),
+      ...updateCases(40, 70, 32, 'bf16', 'bf16', 'f32', true),
+      ...updateCases(9, 40, 16, 'bf16', 'bf16', 'bf16', false, 2),
+    ],
+    naive({ h, weight, targets, weights, lse, ids, embeddingDy, state0, state1 }, numbers, f, types) {
+      const [H, W, T, S, L] = [h as Matrix, weight as Matrix, targets as Matrix, weights as Matrix, lse as Matrix];
+      let grad = new Matrix(W.rows, W.cols);
+      for (let n = 0; n < H.rows; n++) {
+        if (T.get(n) < 0) continue;
+        const row = logitRow(H, W, n, numbers.softcap ?? 0, f);
+        addOuter(grad, gradientRow(row, L.get(n), T.get(n), S.get(n), f), H, n, f);
+      }
+      if (ids && embeddingDy) grad = naiveEmbeddingGradient(grad, ids, embeddingDy, numbers.embeddingScale ?? 1, f);
+      return naiveUpdate(W, grad, state0, state1, numbers, types.weight?.dtype, f);
+    },
+  },
+];

@@ -1,0 +1,235 @@
+import type { DType } from '../../lib/core/dtype.js';
+import { naiveUpdate, updateVariants } from './naive-update.js';
+import { Matrix, type OpCase, type OpSuite, type Round, tensor, type TensorSpec } from './suite.js';
+
+type Args = Record<string, TensorSpec | number>;
+
+/** [N, K, M]: none, one, odd, one past the usual tiles of 6 to 16 rows, 16 to 64 columns and 256 inner steps. */
+const shapes = [
+  [0, 32, 16],
+  [1, 1, 1],
+  [1, 96, 130],
+  [3, 7, 5],
+  [7, 33, 17],
+  [17, 257, 65],
+  [49, 64, 33],
+  [65, 513, 19],
+] as const;
+const weightTypes: DType[] = ['f32', 'bf16', 'f16', 'q8_0', 'q4_0', 'q4_1'];
+const scaleOf = (k: number): number => 1 / Math.sqrt(Math.max(1, k));
+
+/** sum_i a(i) b(i), added to `start` in order. */
+export function dot(count: number, a: (i: number) => number, b: (i: number) => number, f: Round, start = 0): number {
+  let sum = start;
+  for (let i = 0; i < count; i++) sum = f(sum + f(a(i) * b(i)));
+  return sum;
+}
+
+/** scale * dy^T x */
+export function naiveWeightGradient(dy: Matrix, x: Matrix, scale: number, f: Round): Matrix {
+  const dw = new Matrix(dy.cols, x.cols);
+  for (let m = 0; m < dw.rows; m++)
+    for (let k = 0; k < dw.cols; k++) dw.set(m, k, f(f(scale) * dot(x.rows, (n) => dy.at(n, m), (n) => x.at(n, k), f)));
+  return dw;
+}
+
+function forwardCase(name: string, n: number, k: number, m: number, activation: DType, weight: DType, extra: Args = {}, pad = 0): OpCase {
+  const row = { rowPad: pad };
+  return {
+    name: `${name} N${n} K${k} M${m} ${activation} x ${weight}`,
+    args: {
+      x: tensor(activation, [n, k], row),
+      weight: tensor(weight, [m, k], { scale: scaleOf(k) }),
+      ...extra,
+      y: tensor(activation, [n, m], row),
+    },
+  };
+}
+
+const tail = (n: number, m: number, r: number, type: DType): Args => ({
+  tailX: tensor(type, [n, r], { scale: scaleOf(r) }),
+  tailWeight: tensor(type, [m, r]),
+  tailScale: 2,
+});
+
+const linearForward: OpSuite = {
+  op: 'linear_forward',
+  cases: [
+    ...shapes.map(([n, k, m]) => forwardCase('plain', n, k, m, 'f32', 'f32')),
+    ...shapes.map(([n, k, m]) => forwardCase('plain', n, k, m, 'bf16', 'bf16')),
+    ...weightTypes.flatMap((w) => (['f32', 'bf16'] as const).map((a) => forwardCase('formats', 9, 96, 67, a, w))),
+    ...weightTypes.map((w) => forwardCase('one token', 1, 160, 70, 'f32', w)),
+    ...weightTypes.map((w) => forwardCase('long', 18, 1056, 35, 'f32', w)),
+    forwardCase('bias', 5, 48, 21, 'f32', 'f32', { bias: tensor('f32', [21]) }),
+    forwardCase('bias', 5, 48, 21, 'bf16', 'bf16', { bias: tensor('bf16', [21]) }),
+    forwardCase('tail', 13, 64, 31, 'f32', 'f32', tail(13, 31, 8, 'f32')),
+    forwardCase('tail', 13, 64, 31, 'bf16', 'q4_1', tail(13, 31, 3, 'bf16')),
+    forwardCase('tail, f32 adapter on bf16', 13, 64, 31, 'bf16', 'bf16', {
+      ...tail(13, 31, 16, 'f32'),
+      tailX: tensor('bf16', [13, 16], { scale: 0.25 }),
+    }),
+    forwardCase('residual', 6, 40, 24, 'f32', 'f32', { residual: tensor('f32', [6, 24]) }),
+    forwardCase('everything, strided', 11, 64, 37, 'f32', 'q8_0', {
+      bias: tensor('f32', [37]),
+      ...tail(11, 37, 5, 'f32'),
+      residual: tensor('f32', [11, 37], { rowPad: 3 }),
+    }, 5),
+    {
+      name: 'residual shares memory with y',
+      args: {
+        x: tensor('bf16', [9, 70]),
+        weight: tensor('bf16', [34, 70], { scale: scaleOf(70) }),
+        residual: tensor('bf16', [9, 34]),
+        y: tensor('bf16', [9, 34], { alias: 'residual' }),
+      },
+    },
+    {
+      name: 'f32 out of bf16, memory off alignment',
+      args: {
+        x: tensor('bf16', [5, 50], { rowPad: 1, skip: 1 }),
+        weight: tensor('bf16', [19, 50], { scale: scaleOf(50), skip: 3 }),
+        y: tensor('f32', [5, 19], { rowPad: 1, skip: 1 }),
+      },
+    },
+  ],
+  bench: [
+    ...(['f32', 'bf16', 'q8_0', 'q4_1'] as const).map((w) => forwardCase('SmolLM2 MLP up', 1024, 576, 1536, 'f32', w)),
+    forwardCase('SmolLM2 MLP down', 1024, 1536, 576, 'f32', 'f32'),
+    forwardCase('one token', 1, 576, 1536, 'f32', 'q4_1'),
+  ],
+  naive({ x, weight, bias, tailX, tailWeight, residual }, { tailScale = 1 }, f) {
+    const [X, W] = [x as Matrix, weight as Matrix];
+    const y = new Matrix(X.rows, W.rows);
+    for (let n = 0; n < X.rows; n++)
+      for (let m = 0; m < W.rows; m++) {
+        let sum = dot(X.cols, (k) => X.at(n, k), (k) => W.at(m, k), f);
+        if (tailX && tailWeight) sum = dot(tailX.cols, (r) => f(f(tailScale) * tailX.at(n, r)), (r) => tailWeight.at(m, r), f, sum);
+        if (bias) sum = f(sum + bias.get(m));
+        if (residual) sum = f(sum + residual.at(n, m));
+        y.set(n, m, sum);
+      }
+    return { y };
+  },
+};
+
+function inputCase(name: string, n: number, k: number, m: number, activation: DType, weight: DType, extra: Args = {}, pad = 0): OpCase {
+  return {
+    name: `${name} N${n} K${k} M${m} ${activation} x ${weight}`,
+    args: {
+      dy: tensor(activation, [n, m], { rowPad: pad }),
+      weight: tensor(weight, [m, k], { scale: scaleOf(m) }),
+      ...extra,
+      dx: tensor(activation, [n, k], { rowPad: pad }),
+    },
+  };
+}
+
+const inputTail = (n: number, k: number, r: number, type: DType): Args => ({
+  tailDy: tensor(type, [n, r]),
+  tailWeight: tensor(type, [r, k], { scale: scaleOf(r) }),
+  tailScale: 0.5,
+});
+
+const linearBackwardInput: OpSuite = {
+  op: 'linear_backward_input',
+  cases: [
+    ...shapes.map(([n, k, m]) => inputCase('plain', n, k, m, 'f32', 'f32')),
+    ...shapes.map(([n, k, m]) => inputCase('plain', n, k, m, 'bf16', 'bf16')),
+    ...weightTypes.flatMap((w) => (['f32', 'bf16'] as const).map((a) => inputCase('formats', 9, 96, 67, a, w))),
+    ...weightTypes.map((w) => inputCase('long', 18, 64, 530, 'f32', w)),
+    inputCase('accumulated', 7, 45, 26, 'f32', 'f32', { accumulate: 1 }),
+    inputCase('accumulated', 7, 45, 26, 'bf16', 'bf16', { accumulate: 1 }),
+    inputCase('tail', 13, 64, 31, 'f32', 'q4_0', inputTail(13, 64, 8, 'f32')),
+    inputCase('everything, strided', 19, 96, 31, 'f32', 'q4_1', { ...inputTail(19, 96, 5, 'f32'), accumulate: 1 }, 7),
+    inputCase('everything, strided', 19, 96, 31, 'bf16', 'bf16', { ...inputTail(19, 96, 5, 'bf16'), accumulate: 1 }, 3),
+  ],
+  bench: (['f32', 'bf16', 'q4_1'] as const).map((w) => inputCase('SmolLM2 MLP up', 1024, 576, 1536, 'f32', w)),
+  naive({ dy, weight, tailDy, tailWeight, dx }, { tailScale = 1, accumulate = 0 }, f) {
+    const [DY, W, DX] = [dy as Matrix, weight as Matrix, dx as Matrix];
+    const out = new Matrix(DY.rows, W.cols);
+    for (let n = 0; n < DY.rows; n++)
+      for (let k = 0; k < W.cols; k++) {
+        let sum = dot(W.rows, (m) => DY.at(n, m), (m) => W.at(m, k), f);
+        if (tailDy && tailWeight) sum = dot(tailDy.cols, (r) => f(f(tailScale) * tailDy.at(n, r)), (r) => tailWeight.at(r, k), f, sum);
+        out.set(n, k, accumulate ? f(sum + DX.at(n, k)) : sum);
+      }
+    return { dx: out };
+  },
+};
+
+function weightCase(name: string, n: number, k: number, m: number, activation: DType, extra: Args = {}, pad = 0): OpCase {
+  return {
+    name: `${name} N${n} K${k} M${m} ${activation}`,
+    args: {
+      dy: tensor(activation, [n, m], { rowPad: pad, scale: scaleOf(n) }),
+      x: tensor(activation, [n, k], { rowPad: pad }),
+      dweight: tensor('f32', [m, k]),
+      ...extra,
+    },
+  };
+}
+
+const linearBackwardWeight: OpSuite = {
+  op: 'linear_backward_weight',
+  cases: [
+    ...shapes.map(([n, k, m]) => weightCase('plain', n, k, m, 'f32')),
+    ...shapes.map(([n, k, m]) => weightCase('accumulated', n, k, m, 'bf16', { accumulate: 1 })),
+    weightCase('many tokens', 530, 33, 20, 'f32', { scale: 2 }),
+    weightCase('many tokens, accumulated', 530, 33, 20, 'bf16', { scale: 0.5, accumulate: 1 }),
+    weightCase('strided', 21, 50, 34, 'f32', { scale: 0.25, accumulate: 1 }, 6),
+    weightCase('strided', 21, 50, 34, 'f16', {}, 3),
+  ],
+  bench: [weightCase('SmolLM2 MLP up', 1024, 576, 1536, 'f32'), weightCase('SmolLM2 MLP up', 1024, 576, 1536, 'bf16')],
+  naive({ dy, x, dweight }, { scale = 1, accumulate = 0 }, f) {
+    const dw = naiveWeightGradient(dy as Matrix, x as Matrix, scale, f);
+    if (accumulate) dw.data.forEach((v, i) => dw.data[i] = f(v + (dweight as Matrix).get(i)));
+    return { dweight: dw };
+  },
+};
+
+const linearBackwardBias: OpSuite = {
+  op: 'linear_backward_bias',
+  cases: (['f32', 'bf16'] as const).flatMap((type) =>
+    [[0, 8], [1, 1], [37, 65], [301, 33]].map(([n, m]) => ({
+      name: `N${n} M${m} ${type}`,
+      args: { dy: tensor(type, [n as number, m as number], { rowPad: 2 }), dbias: tensor('f32', [m as number]) },
+    })),
+  ),
+  naive({ dy, dbias }, _numbers, f) {
+    const [DY, before] = [dy as Matrix, dbias as Matrix];
+    const out = new Matrix(before.rows, before.cols);
+    for (let m = 0; m < DY.cols; m++) out.data[m] = f(before.get(m) + dot(DY.rows, (n) => DY.at(n, m), () => 1, f));
+    return { dbias: out };
+  },
+};
+
+function updateCases(n: number, k: number, m: number, activation: DType, weight: DType, state: DType): OpCase[] {
+  return updateVariants([m, k], weight, state).map(([name, rule]) => ({
+    name: `${name} N${n} K${k} M${m} ${activation} ${weight} state ${state}`,
+    args: {
+      dy: tensor(activation, [n, m], { scale: scaleOf(n), rowPad: 1 }),
+      x: tensor(activation, [n, k]),
+      weight: tensor(weight, [m, k], { scale: scaleOf(k), keepType: 'stochasticRounding' in rule }),
+      scale: 0.5,
+      ...rule,
+    },
+  }));
+}
+
+const linearBackwardWeightUpdate: OpSuite = {
+  op: 'linear_backward_weight_update',
+  cases: [
+    ...updateCases(0, 33, 9, 'f32', 'f32', 'f32'),
+    ...updateCases(19, 70, 35, 'f32', 'f32', 'f32'),
+    ...updateCases(40, 67, 129, 'bf16', 'bf16', 'f32'),
+    ...updateCases(33, 40, 21, 'bf16', 'bf16', 'bf16'),
+    ...updateCases(5, 31, 18, 'f32', 'f16', 'f32'),
+  ],
+  bench: updateCases(1024, 576, 1536, 'bf16', 'bf16', 'f32'),
+  naive({ dy, x, weight, state0, state1 }, numbers, f, types) {
+    const dw = naiveWeightGradient(dy as Matrix, x as Matrix, numbers.scale ?? 1, f);
+    return naiveUpdate(weight as Matrix, dw, state0, state1, numbers, types.weight?.dtype, f);
+  },
+};
+
+export const suites: OpSuite[] = [linearForward, linearBackwardInput, linearBackwardWeight, linearBackwardBias, linearBackwardWeightUpdate];
