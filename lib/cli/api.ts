@@ -1,6 +1,7 @@
 import type { PlanConfigInput, TrainConfigInput } from '../config/schema.js';
 import type { PlanReport, TrainEvent, TrainResult } from '../trainer/events.js';
-import type { ChatMessage, EvaluateOptions, GenerateOptions } from './options.js';
+import type { DataInspection } from '../data/inspect.js';
+import type { ChatMessage, EvaluateOptions, GenerateOptions, InspectDataOptions } from './options.js';
 
 export interface TrainingRun extends AsyncIterable<TrainEvent>, PromiseLike<TrainResult> {
   /** Finishes the step, writes a checkpoint and resolves with status 'stopped'. */
@@ -34,7 +35,7 @@ export interface Api {
   plan(config: PlanConfigInput): PlanReport | Promise<PlanReport>;
   planFit(config: PlanConfigInput, limitBytes: number): Proposal[] | Promise<Proposal[]>;
   inspectModel(path: string): object | Promise<object>;
-  inspectData(options: object): Promise<object>;
+  inspectData(options: InspectDataOptions): Promise<DataInspection>;
   doctor(): object | Promise<object>;
 }
 

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { trainConfigSchema } from '../config/schema.js';
 
 /** Settings of the commands that use a model without training it, in the same form as those of a run. */
-const { device, dtype, threads, maxLength, batchSize, trainOn, format, packing } = trainConfigSchema.shape;
+const { device, dtype, threads, maxLength, batchSize, trainOn, appendEos, promptsAsChat, format, packing } = trainConfigSchema.shape;
 
 const model = { device, dtype, threads };
 const adapter = z.string().min(1).optional().describe('PEFT adapter folder to put on the model');
@@ -20,12 +20,26 @@ export type GenerateOptions = z.output<typeof generateOptionsSchema>;
 
 export const generateCommandSchema = z.strictObject({ adapter, ...sampling, ...model });
 
-export const evaluateOptionsSchema = z.strictObject({ maxLength, batchSize, trainOn, format, packing });
+export const evaluateOptionsSchema = z.strictObject({ maxLength, batchSize, packing, trainOn, appendEos, promptsAsChat, format });
 export type EvaluateOptions = z.output<typeof evaluateOptionsSchema> & { logits?: string };
 
 export const evaluateCommandSchema = z.strictObject({ adapter, ...evaluateOptionsSchema.shape, ...model });
 
-export const inspectDataCommandSchema = z.strictObject({ maxLength, trainOn, format });
+export const inspectDataCommandSchema = z.strictObject({
+  index: z.int().min(0).default(0).describe('Example to show, counted from 0'),
+  maxLength,
+  trainOn,
+  appendEos,
+  promptsAsChat,
+  format,
+});
+
+export type InspectDataOptions = z.output<typeof inspectDataCommandSchema> & {
+  model: string;
+  data: string;
+  /** Example to show, counted from 0. */
+  index: number;
+};
 
 export interface ChatMessage {
   role: 'system' | 'user' | 'assistant';

@@ -26,7 +26,7 @@ export function buildProgram(context: CommandContext, setExitCode: (code: number
         getErrHelpWidth: () => context.stderr.columns ?? 100,
       })
       .helpOption('-h, --help', 'Print help')
-      .helpCommand('help [command]', 'Print help of a command');
+      .helpCommand(false);
   }
   return program;
 }

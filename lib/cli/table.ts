@@ -39,11 +39,9 @@ export function reportRows(report: object, bytes: (value: number) => string, ind
   return Object.entries(report).flatMap(([key, value]): string[][] => {
     if (value === undefined) return [];
     const label = indent + words(key);
-    if (Array.isArray(value) && value.some((item) => typeof item === 'object' && item !== null)) {
-      return [[label, ''], ...value.flatMap((item) => (typeof item === 'object' && item ? [[`${indent}  ${summary(item)}`, '']] : [[`${indent}  ${String(item)}`, '']]))];
-    }
+    if (Array.isArray(value) && value.some(isRecord)) return [[label, ''], ...value.map((item) => [`${indent}  -`, summary(item)])];
     if (Array.isArray(value)) return [[label, value.map(String).join(', ') || '-']];
-    if (typeof value === 'object' && value !== null) return [[label, ''], ...reportRows(value, bytes, `${indent}  `)];
+    if (isRecord(value)) return [[label, ''], ...reportRows(value, bytes, `${indent}  `)];
     if (typeof value === 'number' && /bytes$/i.test(key)) return [[label, bytes(value)]];
     if (typeof value === 'number') return [[label, Number.isInteger(value) ? value.toLocaleString('en-US') : String(value)]];
     if (typeof value === 'boolean') return [[label, value ? 'yes' : 'no']];
@@ -51,7 +49,10 @@ export function reportRows(report: object, bytes: (value: number) => string, ind
   });
 }
 
-function summary(item: object): string {
+const isRecord = (value: unknown): value is object => typeof value === 'object' && value !== null;
+
+function summary(item: unknown): string {
+  if (!isRecord(item)) return String(item);
   return Object.entries(item)
     .map(([key, value]) => `${words(key)}: ${String(value)}`)
     .join(', ');

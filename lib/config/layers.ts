@@ -117,7 +117,7 @@ export const environmentSettings: Record<string, string[]> = {
   NODE_FINETUNE_DEVICE: ['device'],
   NODE_FINETUNE_THREADS: ['threads'],
   NODE_FINETUNE_MEMORY_LIMIT: ['memoryLimit'],
-  NODE_FINETUNE_CACHE_DIR: ['cacheDir'],
+  NODE_FINETUNE_CACHE: ['cacheDir'],
 };
 
 /** Layers of the environment variables that are set and that the schema has a place for. */

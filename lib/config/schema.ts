@@ -94,7 +94,7 @@ export const trainConfigSchema = z.strictObject({
   data: path().describe('Training data: a JSONL or plain text file'),
   out: path().describe('Folder for the result: an adapter (lora) or a model (full)'),
   validationData: path().optional().describe('Held-out data, in the same formats as data'),
-  validationSplit: probability().default(0).describe('Share of data that is held out instead, drawn with the seed'),
+  validationSplit: z.number().min(0).default(0).describe('Rows of data that are held out instead, drawn with the seed: a share below 1, or a number of rows'),
 
   method: z.discriminatedUnion('type', [loraSchema, fullSchema]).prefault({ type: 'lora' }).describe('What is trained'),
   optimizer: z
@@ -111,7 +111,7 @@ export const trainConfigSchema = z.strictObject({
   maxSteps: count().optional().describe('Optimizer steps, instead of epochs'),
   batchSize: count().default(4).describe('Rows of maxLength tokens per forward pass'),
   gradientAccumulationSteps: count().default(1).describe('Forward passes per optimizer step'),
-  maxLength: count().default(1024).describe('Tokens per row; longer examples are cut at the end'),
+  maxLength: z.int().min(2).default(1024).describe('Tokens per row; longer examples are cut at the end'),
   packing: z.boolean().default(true).describe('Fill rows with several examples, which do not see each other'),
   shuffle: z.boolean().default(true).describe('Shuffle the examples anew every epoch; off keeps file order'),
   maxGradNorm: z
@@ -120,9 +120,11 @@ export const trainConfigSchema = z.strictObject({
     .optional()
     .describe('Clip the global gradient norm; 0 is off. Default: 1.0, off when fused'),
   trainOn: z.enum(['completion', 'all']).default('completion').describe('Tokens that carry loss: completions and assistant turns, or all'),
+  appendEos: z.boolean().default(true).describe('End text and completions with the EOS token, so that the model learns to stop'),
+  promptsAsChat: z.boolean().default(false).describe('Give prompt and completion to the chat template as a user and an assistant turn'),
   format: z.enum(dataFormats).default('auto').describe('Format of the data; auto looks at the first rows'),
 
-  device: z.enum(['auto', 'cpu']).default('auto').describe('Device to train on'),
+  device: z.enum(['auto', 'cpu']).default('auto').describe('Device to run on'),
   dtype: dtype().default('f32').describe('Type of activations and of the operands of matrix products'),
   threads: count().max(1024).optional().describe('CPU threads; results do not depend on it. Default: one per core'),
   seed: z.int().min(0).max(0xffffffff).default(42).describe('Seed of everything random'),
@@ -144,7 +146,7 @@ export const trainConfigSchema = z.strictObject({
     .union([z.literal(true), path()])
     .optional()
     .describe('Continue from a checkpoint folder, or from the newest one of this run'),
-  cacheDir: path().optional().describe('Folder of tokenized data. Default: .cache/node-finetune in the working directory'),
+  cacheDir: path().optional().describe('Folder of tokenized data. Default: the cache folder of the system'),
 });
 
 /** What a plan needs of it: no data, nowhere to write to. */

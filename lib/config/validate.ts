@@ -56,6 +56,10 @@ const rules: Rule[] = [
     validationData !== undefined && validationSplit > 0
       ? { path: ['validationSplit'], message: 'validationData and validationSplit exclude each other; give one of them' }
       : undefined,
+  ({ validationSplit: split }) =>
+    split >= 1 && !Number.isInteger(split)
+      ? { path: ['validationSplit'], message: `wanted a share below 1 or a whole number of rows, got ${split}` }
+      : undefined,
   (config) => {
     const { earlyStoppingPatience, keepBest, everySteps } = config.evaluation;
     const name = earlyStoppingPatience !== undefined ? 'earlyStoppingPatience' : keepBest ? 'keepBest' : everySteps !== undefined ? 'everySteps' : undefined;

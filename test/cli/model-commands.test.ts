@@ -133,6 +133,36 @@ describe('eval, merge, inspect, doctor, demo', () => {
     expect(notes.load).toMatchObject({ path: 'm', adapter: 'a' });
   });
 
+  it('inspect data shows what is learned of one example', async () => {
+    const inspection = {
+      report: {
+        format: 'messages',
+        reason: 'the first row has the keys messages',
+        rows: 1000,
+        examples: 998,
+        tokens: 20_000,
+        labelTokens: 5_000,
+        truncated: 3,
+        dropped: Array.from({ length: 7 }, (_, row) => ({ row, reason: 'no assistant turn' })),
+        lengthPercentiles: { p5: 4, p25: 10, p50: 20, p75: 30, p95: 60, max: 128 },
+        eosTrained: true,
+        warnings: ['3 rows are the same'],
+      },
+      sample: { row: 7, tokens: 12, segments: [{ text: '<user>Hi<end>', learned: false }, { text: 'Hello<end>', learned: true }] },
+    };
+    let given: unknown;
+    const inspectData = async (options: unknown) => {
+      given = options;
+      return inspection;
+    };
+    const args = ['inspect', 'data', 'd.jsonl', '--model', 'm', '--max-length', '128', '--index', '4'];
+    const { code, stdout } = await cli(args, { api: { inspectData } });
+    expect(code).toBe(0);
+    expect(given).toMatchObject({ data: 'd.jsonl', model: 'm', maxLength: 128, index: 4, trainOn: 'completion' });
+    await expect(stdout).toMatchFileSnapshot('golden/inspect-data.txt');
+    expect(JSON.parse((await cli([...args, '--json'], { api: { inspectData } })).stdout)).toEqual(inspection);
+  });
+
   it('doctor prints a report', async () => {
     const doctor = () => ({ version: '1.2.3', threads: 2, memoryBytes: 2 ** 33, devices: [{ type: 'cuda', available: false, reason: 'no CUDA plugin' }], cpu: { kernels: 'avx2' } });
     await expect((await cli(['doctor'], { api: { doctor } })).stdout).toMatchFileSnapshot('golden/doctor.txt');

@@ -30,6 +30,7 @@ describe('refused combinations say what to use instead', () => {
     ['two warm-ups', { schedule: { warmupSteps: 5, warmupRatio: 0.1 } }, 'schedule.warmupRatio', /give one of them/],
     ['a warm-up longer than the run', { schedule: { warmupSteps: 11 }, maxSteps: 10 }, 'schedule.warmupSteps', /longer than the run of 10/],
     ['two sources of held-out data', { validationData: 'v', validationSplit: 0.1 }, 'validationSplit', /give one of them/],
+    ['a split of one row and a half', { validationSplit: 1.5 }, 'validationSplit', /whole number of rows/],
     ['evaluation without data', { evaluation: { everySteps: 5 } }, 'evaluation.everySteps', /validationData or validationSplit/],
     ['early stopping without data', { evaluation: { earlyStoppingPatience: 5 } }, 'evaluation.earlyStoppingPatience', /validationData/],
     ['keepBest without data', { evaluation: { keepBest: true } }, 'evaluation.keepBest', /validationData/],

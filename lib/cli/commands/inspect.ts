@@ -1,11 +1,12 @@
+import { jsonSchemaOf } from '../../config/resolve.js';
 import type { RegisterCommand } from '../commands.js';
-import { writeJson } from '../context.js';
+import { styleFor, writeJson } from '../context.js';
 import { addSettingFlags } from '../flags.js';
 import { formatBytes } from '../format.js';
 import { inspectDataCommandSchema } from '../options.js';
 import { commandOptions } from '../settings.js';
 import { formatTable, reportRows } from '../table.js';
-import { jsonSchemaOf } from '../../config/resolve.js';
+import { inspectDataText } from './inspect-data-text.js';
 
 export const registerInspect: RegisterCommand = (program, context) => {
   const inspect = program.command('inspect').description('Look at a model or at data before training');
@@ -29,10 +30,10 @@ export const registerInspect: RegisterCommand = (program, context) => {
     .option('--json', 'As JSON on stdout');
   addSettingFlags(data, jsonSchemaOf(inspectDataCommandSchema));
   data.action(async (path: string) => {
-    const { json, model: modelPath } = data.opts<{ json?: boolean; model: string }>();
+    const { json, model: modelPath, color } = data.optsWithGlobals<{ json?: boolean; model: string; color: boolean }>();
     const options = commandOptions(data, context, inspectDataCommandSchema);
     const summary = await (await context.api()).inspectData({ data: path, model: modelPath, ...options });
     if (json) writeJson(context.stdout, summary);
-    else context.stdout.write(formatTable([{}, {}], reportRows(summary, formatBytes)));
+    else context.stdout.write(inspectDataText(summary, styleFor(context.stdout, context.environment, color)));
   });
 };
