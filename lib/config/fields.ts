@@ -102,9 +102,9 @@ export function wanted(schema: JsonSchema): string {
     case 'array':
       return 'a list of names';
     case 'object':
-      return 'a group of settings';
+      return typeof schema.additionalProperties === 'object' ? `for each pattern ${wanted(schema.additionalProperties)}` : 'a group of settings';
     default:
-      return schema.pattern ? 'a size such as 512MiB or 8GiB' : 'a text that is not empty';
+      return schema.pattern ? 'a size such as 512MiB or 8GiB' : 'a path';
   }
 }
 

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { listFields } from '../../lib/config/fields.js';
 import { jsonSchemaOf } from '../../lib/config/resolve.js';
@@ -29,8 +30,9 @@ describe('help', () => {
     expect(stderr).toContain('Commands:');
   });
 
-  it('schema prints schema.json', async () => {
+  it('schema prints schema.json, and docs/settings.md (npm run generate:schema)', async () => {
     expect(await cli(['schema'])).toMatchObject({ code: 0, stdout: trainJsonSchemaText() });
+    expect(await cli(['schema', '--markdown'])).toMatchObject({ code: 0, stdout: readFileSync('docs/settings.md', 'utf8') });
   });
 });
 
