@@ -37,7 +37,7 @@ export function readExpected(name: string): Expected {
 }
 
 /** Sequences packed one behind the other. labels as transformers takes them: labels[i] is learned at position i - 1, -100 = none. */
-export function pack(sequences: readonly number[][], labels: readonly number[][]): HostBatch {
+export function pack(sequences: readonly (readonly number[])[], labels: readonly (readonly number[])[]): HostBatch {
   const targets = labels.flatMap((row) => [...row.slice(1), -100]);
   const cuSeqlens = [0];
   for (const s of sequences) cuSeqlens.push((cuSeqlens.at(-1) as number) + s.length);
