@@ -25,10 +25,15 @@
       "native/kernels/cpu/cast.cc",
       "native/kernels/cpu/dropout.cc",
       "native/kernels/cpu/elementwise.cc",
+      "native/kernels/cpu/embedding.cc",
       "native/kernels/cpu/gated_activation.cc",
       "native/kernels/cpu/gemm/gemm.cc",
       "native/kernels/cpu/gemm/matvec.cc",
       "native/kernels/cpu/linear.cc",
+      "native/kernels/cpu/linear_cross_entropy.cc",
+      "native/kernels/cpu/linear_cross_entropy_update.cc",
+      "native/kernels/cpu/linear_update.cc",
+      "native/kernels/cpu/optimizer_update.cc",
       "native/kernels/cpu/random_fill.cc",
       "native/kernels/cpu/reduce.cc",
       "native/kernels/cpu/rms_norm.cc",
@@ -41,9 +46,9 @@
       "native/bindings/arguments.cc"
     ],
     "nft_cxx_flags": [
-      "-std=c++17", "-fvisibility=hidden", "-fvisibility-inlines-hidden", "-ffp-contract=off", "-Wall", "-Wextra"
+      "-std=c++17", "-fvisibility=hidden", "-fvisibility-inlines-hidden", "-ffunction-sections", "-ffp-contract=off", "-Wall", "-Wextra"
     ],
-    "nft_linux_link_flags": ["-static-libstdc++", "-Wl,--exclude-libs,ALL", "-Wl,-Bsymbolic"],
+    "nft_linux_link_flags": ["-static-libstdc++", "-Wl,--gc-sections", "-Wl,--exclude-libs,ALL", "-Wl,-Bsymbolic"],
     "nft_addon_defines": [
       "NAPI_VERSION=9", "NAPI_CPP_EXCEPTIONS", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS", "NODE_ADDON_API_DISABLE_DEPRECATED"
     ],
@@ -51,6 +56,6 @@
     "nft_portable_flags": ["-DNFT_ISA=baseline"],
     "nft_baseline_flags": ["-DNFT_ISA=baseline", "-march=x86-64-v2"],
     "nft_avx2_flags": ["-DNFT_ISA=avx2", "-march=x86-64-v3"],
-    "nft_avx512_flags": ["-DNFT_ISA=avx512", "-march=x86-64-v4", "-mprefer-vector-width=512"]
+    "nft_avx512_flags": ["-DNFT_ISA=avx512", "-march=x86-64-v4", "-mprefer-vector-width=512", "-Wno-uninitialized"]
   }
 }

@@ -43,7 +43,7 @@ export function embeddingBackward(context: OpContext, a: EmbeddingBackwardArgs):
   setTensor(12, a.dy);
   setTensor(21, a.dweight);
   setNumber(30, a.scale ?? 1);
-  run(context, 1, 'embedding_backward', true);
+  run(context, 1, 'embedding_backward', false);
 }
 
 /** Arguments of embedding_update: native/ops. */

@@ -13,17 +13,7 @@ using namespace gemm;
 
 namespace {
 
-Output output(const Tensor& t) {
-  Output o;
-  o.data = t.data;
-  o.dtype = t.dtype;
-  o.stride_bytes = t.stride_bytes();
-  return o;
-}
-
 int64_t optional_cols(const Tensor& t) { return t.present ? t.cols() : 0; }
-
-size_t max_bytes(size_t a, size_t b) { return a > b ? a : b; }
 
 }  // namespace
 
@@ -31,7 +21,8 @@ size_t linear_forward_workspace(const LinearForward& a, const Context& c) {
   const int64_t inner = a.x.cols() + optional_cols(a.tail_x);
   const size_t few = matvec_workspace_bytes(inner);
   if (a.x.rows() <= kMatvecRows) return few;
-  return max_bytes(few, workspace_bytes(a.x.rows(), a.weight.rows(), inner, c.threads));
+  const size_t many = workspace_bytes(a.x.rows(), a.weight.rows(), inner, c.threads);
+  return many > few ? many : few;
 }
 
 void linear_forward(const LinearForward& a, Context& c) {

@@ -9,14 +9,7 @@
 #include "../../core/dtype.h"
 #include "isa.h"
 #if defined(__x86_64__)
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wuninitialized"  // GCC 12's own headers: undefined vectors are spelled x = x
-#endif
 #include <immintrin.h>
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic pop
-#endif
 #endif
 
 namespace nft::cpu::NFT_ISA::simd {

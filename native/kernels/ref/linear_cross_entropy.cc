@@ -46,7 +46,7 @@ void linear_cross_entropy(const LinearCrossEntropy& a, Context&) {
     const double lse = log_sum_exp(row.z);
     const int64_t target = index_at(a.targets, n);
     const double nll = target < 0 ? 0 : lse - row.z[static_cast<size_t>(target)];
-    if (a.lse.present) set(a.lse, n, lse);
+    if (a.lse.present) set(a.lse, n, target < 0 ? 0 : lse);
     if (a.nll.present) set(a.nll, n, nll);
     if (target < 0) continue;
     const double token_weight = at(a.weights, n);

@@ -20,9 +20,6 @@ constexpr int64_t kParallelWork = 1 << 17;
 constexpr int64_t kRowPanelFloats = kLanes;     // per inner element
 constexpr int64_t kColPanelFloats = kTileCols;
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-
 // Bytes of packed panels of one operand in a superblock.
 int64_t operand_limit(int threads) {
   const int64_t mib = int64_t{1} << 20;
@@ -144,7 +141,7 @@ void pack_col_panel(const Superblock& s, int64_t q) {
 void finish_tile(const Output& out, const float* tile, int64_t row0, int rows, int64_t col0, int cols) {
   const f32v scale = set1(out.scale);
   for (int i = 0; i < rows; ++i) {
-    char* c = static_cast<char*>(out.data) + (row0 + i) * out.stride_bytes;
+    char* c = static_cast<char*>(out.data) + (out.index ? out.index[row0 + i] : row0 + i) * out.stride_bytes;
     const char* residual = static_cast<const char*>(out.residual) + (row0 + i) * out.residual_stride_bytes;
     for (int v = 0; v < cols; v += kLanes) {
       const int count = cols - v < kLanes ? cols - v : kLanes;

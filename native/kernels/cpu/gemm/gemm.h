@@ -13,13 +13,16 @@ namespace nft::cpu::NFT_ISA::gemm {
 
 constexpr int64_t kInnerBlock = 256;
 
-// Rows of elements, stride_bytes apart.
+// Rows of elements, stride_bytes apart. With an index, row i of the operand is stored row index[i].
 struct Matrix {
   const void* data = nullptr;
   DType dtype = DType::f32;
   int64_t stride_bytes = 0;
+  const int32_t* index = nullptr;
+
+  NFT_MEMBER const char* row(int64_t i) const { return static_cast<const char*>(data) + (index ? index[i] : i) * stride_bytes; }
 };
-NFT_INLINE Matrix matrix(const Tensor& t) { return {t.data, t.dtype, t.stride_bytes()}; }
+NFT_INLINE Matrix matrix(const Tensor& t, const int32_t* index = nullptr) { return {t.data, t.dtype, t.stride_bytes(), index}; }
 
 // Operands by their outer index (row of C for A, column of C for B) and the inner one.
 enum class Layout {
@@ -35,10 +38,12 @@ struct Segment {
 };
 
 // c = (accumulate ? c : 0) + scale * sum [+ bias[col]] [+ residual[row, col]]. residual may be c itself.
+// With an index, row i of C is stored row index[i].
 struct Output {
   void* data = nullptr;
   DType dtype = DType::f32;
   int64_t stride_bytes = 0;
+  const int32_t* index = nullptr;
   float scale = 1;
   bool accumulate = false;
   const void* bias = nullptr;
@@ -55,6 +60,14 @@ struct Problem {
   Output out;
   int64_t inner_block = kInnerBlock;
 };
+
+NFT_INLINE Output output(const Tensor& t) {
+  Output o;
+  o.data = t.data;
+  o.dtype = t.dtype;
+  o.stride_bytes = t.stride_bytes();
+  return o;
+}
 
 // Bytes of workspace; never less for more rows, columns or a longer inner dimension (main + tail).
 size_t workspace_bytes(int64_t rows, int64_t cols, int64_t inner, int threads);

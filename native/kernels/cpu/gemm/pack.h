@@ -62,17 +62,18 @@ NFT_INLINE void transpose(f32v* r) {
 // dst[k * dst_stride + i] = scale * element k0 + k of row first + i, for i < count <= kLanes; other lanes 0.
 template <class Row>
 void pack_rows(const Matrix& m, int64_t first, int count, int64_t k0, int64_t inner, float scale, float* dst, int dst_stride) {
-  const char* row = static_cast<const char*>(m.data) + first * m.stride_bytes;
+  const char* rows[kLanes];
+  for (int i = 0; i < count; ++i) rows[i] = m.row(first + i);
   const f32v factor = set1(scale);
   for (int64_t k = 0; k < inner; k += kLanes) {
     f32v r[kLanes];
     const int width = inner - k < kLanes ? static_cast<int>(inner - k) : kLanes;
     if (width == kLanes && count == kLanes && scale == 1) {
 #pragma GCC unroll 16
-      for (int i = 0; i < kLanes; ++i) r[i] = Row::load(row + i * m.stride_bytes, k0 + k);
+      for (int i = 0; i < kLanes; ++i) r[i] = Row::load(rows[i], k0 + k);
     } else {
       for (int i = 0; i < kLanes; ++i)
-        r[i] = i < count ? Row::load(row + i * m.stride_bytes, k0 + k, width) * factor : zero();
+        r[i] = i < count ? Row::load(rows[i], k0 + k, width) * factor : zero();
     }
     transpose(r);
     float* out = dst + k * dst_stride;
@@ -89,10 +90,12 @@ void pack_rows(const Matrix& m, int64_t first, int count, int64_t k0, int64_t in
 template <class Row>
 void pack_columns(const Matrix& m, int64_t first, int count, int64_t k0, int64_t inner, float scale, float* dst,
                   int dst_stride) {
-  const char* row = static_cast<const char*>(m.data) + k0 * m.stride_bytes;
   const f32v factor = set1(scale);
-  for (int64_t k = 0; k < inner; ++k, row += m.stride_bytes, dst += dst_stride)
-    F32::store(dst, Row::load(row, first, count) * factor);
+  if (count == kLanes) {
+    for (int64_t k = 0; k < inner; ++k, dst += dst_stride) F32::store(dst, Row::load(m.row(k0 + k), first) * factor);
+  } else {
+    for (int64_t k = 0; k < inner; ++k, dst += dst_stride) F32::store(dst, Row::load(m.row(k0 + k), first, count) * factor);
+  }
 }
 
 }  // namespace nft::cpu::NFT_ISA::gemm

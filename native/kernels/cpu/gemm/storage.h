@@ -4,8 +4,7 @@
 //   load(row, k, count)  the first count of them, the rest 0; quantized rows are whole blocks of 32: count is kLanes there
 // Block layouts are GGUF's: q8_0 = f16 scale, 32 i8; q4_0 = f16 scale, 16 bytes (element i in the low nibble of byte i,
 // element i + 16 in its high nibble), value (nibble - 8) * scale; q4_1 = f16 scale, f16 minimum, 16 bytes, nibble * scale + min.
-#include "../../../core/errors.h"
-#include "../simd.h"
+#include "../rows.h"
 
 namespace nft::cpu::NFT_ISA::gemm {
 
@@ -118,16 +117,9 @@ NFT_INLINE void store_float(DType t, char* row, int64_t i, f32v x, int count) {
   }
 }
 
-// The cpu device computes in f32: f64 tensors belong to ref.
-NFT_INLINE void require_float(const char* op, const char* argument, const Tensor& t) {
-  if (t.dtype != DType::f32 && t.dtype != DType::bf16 && t.dtype != DType::f16)
-    fail_dtype(op, argument, "f32, bf16 or f16", t);
-}
+// Throws ERR_DTYPE for a type that no row format above reads.
 NFT_INLINE void require_weight(const char* op, const char* argument, const Tensor& t) {
   if (!is_quantized(t.dtype)) require_float(op, argument, t);
-}
-NFT_INLINE void require_f32(const char* op, const char* argument, const Tensor& t) {
-  if (t.dtype != DType::f32) fail_dtype(op, argument, "f32", t);
 }
 
 }  // namespace nft::cpu::NFT_ISA::gemm

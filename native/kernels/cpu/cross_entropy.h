@@ -1,0 +1,55 @@
+#pragma once
+// What linear_cross_entropy and its fused update must do alike, bit for bit: which tokens take part, how many are summed at
+// a time, and the gradient of a logit.
+#include "../../core/tensor.h"
+#include "rows.h"
+#include "simd_math.h"
+
+namespace nft::cpu::NFT_ISA {
+
+constexpr int64_t kLogitBytes = 12 << 20;
+
+// Tokens whose logits over V are held at a time; a weight gradient is summed over such chunks in order.
+NFT_INLINE int64_t cross_entropy_chunk(int64_t vocabulary) {
+  const int64_t fit = kLogitBytes / (4 * max64(1, vocabulary)) / 16 * 16;
+  return min64(256, max64(32, fit));
+}
+
+// index[0 .. count) = the tokens with a target, in order; returns count.
+NFT_INLINE int64_t labelled_tokens(const Tensor& targets, int32_t* index) {
+  const int32_t* target = targets.as<const int32_t>();
+  int64_t count = 0;
+  for (int64_t n = 0; n < targets.num_elements(); ++n)
+    if (target[n] >= 0) index[count++] = static_cast<int32_t>(n);
+  return count;
+}
+
+// z = softcap * tanh(z / softcap) in place; nothing for softcap 0.
+NFT_INLINE void cap_logits(float* z, int64_t n, float softcap) {
+  if (!(softcap > 0)) return;
+  const float inverse = 1 / softcap;
+  for_vectors(n, [&](int64_t i, int count) __attribute__((always_inline)) {
+    store_n(z + i, simd::tanh(load_n(z + i, count) * inverse) * softcap, count);
+  });
+}
+
+// z[i] = weight * (exp(z[i] - lse) - [i == target]) * dz/dlogit, in place. A token of weight 0 has gradient 0 whatever z is.
+// target counts from z's first element and may lie outside.
+NFT_INLINE void logit_gradient(float* z, int64_t n, float lse, int64_t target, float weight, float softcap) {
+  if (weight == 0) {
+    std::memset(z, 0, static_cast<size_t>(n) * 4);
+    return;
+  }
+  const float inverse = softcap > 0 ? 1 / softcap : 0;
+  const float at_target = target >= 0 && target < n ? z[target] : 0;
+  for_vectors(n, [&](int64_t i, int count) __attribute__((always_inline)) {
+    const simd::f32v x = load_n(z + i, count), t = x * inverse;
+    store_n(z + i, (simd::exp(x - lse) * weight) * (1.f - t * t), count);
+  });
+  if (target >= 0 && target < n) {
+    const float t = at_target * inverse;
+    z[target] = (simd::exp(simd::set1(at_target - lse))[0] - 1) * weight * (1 - t * t);
+  }
+}
+
+}  // namespace nft::cpu::NFT_ISA

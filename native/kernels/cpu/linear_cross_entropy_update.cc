@@ -1,0 +1,112 @@
+// Fused update of the head (and of the embedding tied to it): see ops/linear_cross_entropy.h.
+#include "../../core/context.h"
+#include "../../ops/linear_cross_entropy.h"
+#include "cross_entropy.h"
+#include "embedding.h"
+#include "gemm/gemm.h"
+#include "gemm/storage.h"
+#include "update.h"
+
+namespace nft::cpu::NFT_ISA {
+
+using namespace gemm;
+
+namespace {
+
+// Logits of all labelled tokens for a strip of the vocabulary: at most this, as long as the strip has the fewest rows allowed.
+constexpr int64_t kStripLogitBytes = 4 << 20;
+constexpr int64_t kLeastRows = 64, kMostRows = 512;
+
+int64_t aligned(int64_t bytes) { return ceil_div(bytes, 64) * 64; }
+
+// Rows of the vocabulary in one strip for so many tokens.
+int64_t strip_rows(int64_t tokens, int64_t vocabulary) {
+  const int64_t fit = kStripLogitBytes / (4 * max64(1, tokens)) / kLanes * kLanes;
+  return min64(vocabulary, min64(kMostRows, max64(kLeastRows, fit)));
+}
+
+// Bytes of each part of the workspace for up to `tokens` labelled tokens: bounds that never fall when tokens grows.
+struct Sizes {
+  int64_t logits, gradient, index, total;
+};
+
+Sizes sizes(const LinearCrossEntropyUpdate& a) {
+  const int64_t tokens = a.h.rows(), vocabulary = a.weight.rows(), most = min64(kMostRows, vocabulary);
+  Sizes s;
+  s.logits = aligned(max64(min64(tokens * most * 4, kStripLogitBytes), tokens * min64(kLeastRows, vocabulary) * 4));
+  s.gradient = aligned(most * a.weight.cols() * 4);
+  s.index = aligned(tokens * 4);
+  s.total = s.logits + s.gradient + s.index;
+  return s;
+}
+
+}  // namespace
+
+size_t linear_cross_entropy_update_workspace(const LinearCrossEntropyUpdate& a, const Context& c) {
+  const int64_t tokens = a.h.rows(), width = a.weight.cols(), most = min64(kMostRows, a.weight.rows());
+  const size_t logits = workspace_bytes(tokens, most, width, c.threads);
+  const size_t gradient = workspace_bytes(most, width, tokens, c.threads);
+  return static_cast<size_t>(sizes(a).total) + (logits > gradient ? logits : gradient);
+}
+
+void linear_cross_entropy_update(const LinearCrossEntropyUpdate& a, Context& c) {
+  require_float(a.kName, "h", a.h);
+  require_update(a.kName, a.rule, a.weight);
+  require_f32(a.kName, "weights", a.weights);
+  require_f32(a.kName, "lse", a.lse);
+  require_float(a.kName, "embedding_dy", a.embedding_dy);
+  check::targets(a.kName, "targets", a.targets, a.weight.rows());
+  if (a.ids.present) {
+    check::contiguous(a.kName, "ids", a.ids);
+    check::ids(a.kName, "ids", a.ids, a.weight.rows());
+  }
+  const int64_t vocabulary = a.weight.rows(), width = a.weight.cols();
+  const float softcap = static_cast<float>(a.softcap);
+  const int32_t* targets = a.targets.as<const int32_t>();
+  const float *weights = a.weights.as<const float>(), *lse = a.lse.as<const float>();
+  const Sizes s = sizes(a);
+  char* memory = static_cast<char*>(c.workspace);
+  float* logits = reinterpret_cast<float*>(memory);
+  float* grad = reinterpret_cast<float*>(memory + s.logits);
+  int32_t* token = reinterpret_cast<int32_t*>(memory + s.logits + s.gradient);
+  void* rest = memory + s.total;
+  const int64_t tokens = labelled_tokens(a.targets, token);
+  const int64_t step = strip_rows(tokens, vocabulary);
+
+  for (int64_t first = 0; first < vocabulary; first += step) {
+    const int64_t count = min64(step, vocabulary - first);
+    Problem forward;
+    forward.rows = tokens;
+    forward.cols = count;
+    forward.main.a = matrix(a.h, token);
+    forward.main.b = matrix(a.weight);
+    forward.main.b.data = a.weight.row(first);
+    forward.main.inner = width;
+    forward.out.data = logits;
+    forward.out.stride_bytes = count * 4;
+    multiply(forward, rest, c.threads);
+
+    const int64_t item_rows = max64(1, kItemElements / count);
+    ThreadPool::instance().run(ceil_div(tokens, item_rows), [&](int64_t item, int) {
+      for (int64_t r = item * item_rows; r < min64(tokens, (item + 1) * item_rows); ++r) {
+        const int64_t n = token[r];
+        cap_logits(logits + r * count, count, softcap);
+        logit_gradient(logits + r * count, count, lse[n], targets[n] - first, weights[n], softcap);
+      }
+    });
+
+    Problem gradient;
+    gradient.rows = count;
+    gradient.cols = width;
+    gradient.main = {{logits, DType::f32, count * 4, nullptr}, matrix(a.h, token), Layout::inner_rows, Layout::inner_rows, tokens, 1};
+    gradient.out.data = grad;
+    gradient.out.stride_bytes = width * 4;
+    gradient.inner_block = cross_entropy_chunk(vocabulary);  // the sums of linear_cross_entropy's chunks, in its order
+    multiply(gradient, rest, c.threads);
+    if (a.ids.present)
+      add_embedding_rows(a.ids, a.embedding_dy, static_cast<float>(a.embedding_scale), first, count, grad);
+    update_range(a.rule, a.weight, first * width, count * width, grad);
+  }
+}
+
+}  // namespace nft::cpu::NFT_ISA
