@@ -34,6 +34,8 @@ export function readWholeFile(path: string, maxBytes = defaultMaxBytes): Buffer 
   }
 }
 
+const strictDecoder = new TextDecoder('utf-8', { fatal: true });
+
 /** A file of UTF-8 text without its byte order mark. @throws ERR_FILE, or ERR_MODEL_CORRUPT when it is not UTF-8 */
 export function readTextFile(path: string, maxBytes = defaultMaxBytes): string {
   return decodeUtf8(readWholeFile(path, maxBytes), path);
@@ -47,7 +49,7 @@ export function readJsonFile(path: string, maxBytes = defaultMaxBytes): JsonObje
 /** Decodes strictly: bytes that are not UTF-8 are an error, not a replacement character. @throws ERR_MODEL_CORRUPT */
 export function decodeUtf8(bytes: Uint8Array, where: string): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    return strictDecoder.decode(bytes);
   } catch {
     throw corruptFile(where, 'the text is not valid UTF-8');
   }

@@ -1,0 +1,75 @@
+import { z } from 'zod';
+import { corruptFile, shown, unsupportedFile } from './file-error.js';
+import type { JsonObject } from './json-file.js';
+
+const strings = z.array(z.string());
+const rank = z.int().min(1).max(2 ** 20);
+
+/** Keys of adapter_config.json that this package reads, as PEFT names them. Unknown keys are kept. */
+const loraSchema = z.looseObject({
+  peft_type: z.string(),
+  task_type: z.string().nullish(),
+  base_model_name_or_path: z.string().nullish(),
+  r: rank.default(8),
+  lora_alpha: z.number().default(8),
+  lora_dropout: z.number().min(0).max(1).default(0),
+  use_rslora: z.boolean().nullish().transform(Boolean),
+  use_dora: z.boolean().nullish().transform(Boolean),
+  fan_in_fan_out: z.boolean().nullish().transform(Boolean),
+  bias: z.enum(['none', 'all', 'lora_only']).default('none'),
+  target_modules: z.union([strings, z.string()]).nullish(),
+  exclude_modules: z.union([strings, z.string()]).nullish(),
+  modules_to_save: strings.nullish(),
+  layers_to_transform: z.union([z.int(), z.array(z.int())]).nullish(),
+  layers_pattern: z.union([strings, z.string()]).nullish(),
+  rank_pattern: z.record(z.string(), rank).nullish().transform((v) => v ?? {}),
+  alpha_pattern: z.record(z.string(), z.number()).nullish().transform((v) => v ?? {}),
+});
+
+/** adapter_config.json of a low-rank adapter with PEFT's defaults filled in. */
+export type AdapterConfig = z.output<typeof loraSchema>;
+
+/**
+ * Checks the contents of adapter_config.json.
+ * @param types peft_type values the caller can use
+ * @throws ERR_MODEL_UNSUPPORTED for another peft_type, ERR_MODEL_CORRUPT listing every wrong key
+ */
+export function parseAdapterConfig(raw: JsonObject, path: string, types: readonly string[]): AdapterConfig {
+  const type = raw.peft_type;
+  if (typeof type !== 'string') throw corruptFile(path, `peft_type must say the kind of adapter, got ${shown(type)}`);
+  if (!types.includes(type)) throw unsupportedFile(path, `its peft_type is ${shown(type)}`, `Supported: ${types.join(', ')}.`);
+  const result = loraSchema.safeParse(raw);
+  if (result.success) return result.data;
+  const problems = result.error.issues.map((issue) => `${issue.path.join('.') || 'the file'}: ${issue.message}`);
+  throw corruptFile(path, `${problems.length} wrong ${problems.length === 1 ? 'key' : 'keys'}: ${problems.join('; ')}`, 'Correct them or export the adapter again.');
+}
+
+/**
+ * The full adapter_config.json for a LoRA adapter: every key that PEFT 0.5 and later and vLLM look for, then the given values.
+ * `config` uses PEFT's names (r, lora_alpha, target_modules ...).
+ */
+export function loraConfigFile(config: JsonObject): JsonObject {
+  return {
+    peft_type: 'LORA',
+    task_type: 'CAUSAL_LM',
+    base_model_name_or_path: null,
+    revision: null,
+    inference_mode: true,
+    r: 8,
+    lora_alpha: 8,
+    lora_dropout: 0,
+    bias: 'none',
+    fan_in_fan_out: false,
+    use_rslora: false,
+    use_dora: false,
+    target_modules: null,
+    exclude_modules: null,
+    modules_to_save: null,
+    layers_to_transform: null,
+    layers_pattern: null,
+    init_lora_weights: true,
+    rank_pattern: {},
+    alpha_pattern: {},
+    ...config,
+  };
+}
