@@ -1,6 +1,6 @@
 import type { PlanConfigInput, TrainConfigInput } from '../config/schema.js';
-import type { PlanReport, TrainEvent, TrainResult } from '../trainer/events.js';
 import type { DataInspection } from '../data/inspect.js';
+import type { PlanReport, TrainEvent, TrainResult } from '../trainer/events.js';
 import type { ChatMessage, EvaluateOptions, GenerateOptions, InspectDataOptions } from './options.js';
 
 export interface TrainingRun extends AsyncIterable<TrainEvent>, PromiseLike<TrainResult> {
@@ -30,7 +30,14 @@ export interface Proposal {
 
 /** The part of the library that the commands use; lib/index.ts fits it. */
 export interface Api {
-  loadModel(options: { path: string; adapter?: string; device?: string; dtype?: string; threads?: number; signal?: AbortSignal }): Promise<Model>;
+  loadModel(options: {
+    path: string;
+    adapter?: string;
+    device?: string;
+    dtype?: string;
+    threads?: number;
+    signal?: AbortSignal;
+  }): Promise<Model>;
   train(config: TrainConfigInput, hooks?: { signal?: AbortSignal }): TrainingRun;
   plan(config: PlanConfigInput): PlanReport | Promise<PlanReport>;
   planFit(config: PlanConfigInput, limitBytes: number): Proposal[] | Promise<Proposal[]>;

@@ -88,7 +88,10 @@ function usageMessage(error: CommanderError, program: Command, args: readonly st
     return `unknown option ${unknown}${near ? `; did you mean ${near}?` : '.'} ${help}`;
   }
   if (error.code === 'commander.unknownCommand') {
-    const near = suggest(unknown, command.commands.map((each) => each.name()));
+    const near = suggest(
+      unknown,
+      command.commands.map((each) => each.name()),
+    );
     return `unknown command ${unknown}${near ? `; did you mean ${near}?` : '.'} ${help}`;
   }
   return `${text}. ${help}`;

@@ -8,11 +8,11 @@ import { flagName } from './flags.js';
 
 const introduction = `# Settings
 
-This page is generated from the schema (\`npm run generate:schema\`). A setting has the same name in TypeScript, in a YAML or JSON
-file (\`--config run.yaml\`) and in \`--set path=value\`. Flags are named by one rule: the path in kebab case, where \`type\` of a group goes
-by the group's name (\`method.type\`: \`--method\`), settings of \`method\`, \`optimizer\` and \`schedule\` go by their own name
-(\`method.rank\`: \`--rank\`), and those of other groups carry the group's name (\`checkpoint.keep\`: \`--checkpoint-keep\`). A switch has both
-forms, \`--packing\` and \`--no-packing\`. Lists are written \`a,b\`, patterns \`name=value,name=value\`.
+This page is generated from the schema (\`npm run generate:schema\`). A setting has the same name in TypeScript, in a YAML or
+JSON file (\`--config run.yaml\`) and in \`--set path=value\`. Flags are named by one rule: the path in kebab case, where \`type\` of
+a group goes by the group's name (\`method.type\`: \`--method\`), settings of \`method\`, \`optimizer\` and \`schedule\` go by their
+own name (\`method.rank\`: \`--rank\`), and those of other groups carry the group's name (\`checkpoint.keep\`: \`--checkpoint-keep\`).
+A switch has both forms, \`--packing\` and \`--no-packing\`. Lists are written \`a,b\`, patterns \`name=value,name=value\`.
 
 Precedence: arguments and flags, then \`--set\`, environment variables, the file, defaults. Whoever names another \`type\` of a group drops
 the settings that a weaker source gave to the old type. \`--print-config\` shows every value with where it comes from. Paths are relative
@@ -27,7 +27,13 @@ const places: Record<string, string> = { model: 'first argument', data: 'second 
 /** docs/settings.md: every setting with flag, values, default and meaning. */
 export function settingsDocument(): string {
   const schema = jsonSchemaOf(trainConfigSchema);
-  const rows = listFields(schema).map((field) => [`\`${dotted(field.path)}\``, places[dotted(field.path)] ?? `\`--${flagName(field.path, schema)}\``, wanted(field.schema), defaultOf(field), meaning(field)]);
+  const rows = listFields(schema).map((field) => [
+    `\`${dotted(field.path)}\``,
+    places[dotted(field.path)] ?? `\`--${flagName(field.path, schema)}\``,
+    wanted(field.schema),
+    defaultOf(field),
+    meaning(field),
+  ]);
   const rates = Object.entries(learningRates).flatMap(([method, optimizers]) =>
     Object.entries(optimizers).map(([optimizer, { value, source }]) => [method, optimizer, String(value), source]),
   );

@@ -20,10 +20,19 @@ export function addRunSettings(command: Command, schema: z.ZodType, only?: reado
 }
 
 /** The layers of a command's settings, strongest first: arguments, flags, --set, environment, file. */
-export function settingLayers(command: Command, context: CommandContext, schema: z.ZodType, positional: Record<string, string | undefined>): Layer[] {
+export function settingLayers(
+  command: Command,
+  context: CommandContext,
+  schema: z.ZodType,
+  positional: Record<string, string | undefined>,
+): Layer[] {
   const json = jsonSchemaOf(schema);
   const { config } = command.opts<{ config?: string }>();
-  return [...flagLayers(command, json, positional), ...environmentLayers(context.environment, json), ...(config === undefined ? [] : [readConfigFile(config)])];
+  return [
+    ...flagLayers(command, json, positional),
+    ...environmentLayers(context.environment, json),
+    ...(config === undefined ? [] : [readConfigFile(config)]),
+  ];
 }
 
 /** Settings of a command that has no file: flags and environment. @throws ERR_CONFIG_INVALID with all problems */

@@ -8,7 +8,12 @@ export function tableLines(columns: Column[], rows: string[][]): string[] {
   const titles = columns.map(({ title }) => title ?? '');
   const all = titles.some(Boolean) ? [titles, ...rows] : rows;
   const widths = columns.map((_, i) => Math.max(0, ...all.map((row) => visibleLength(row[i] ?? ''))));
-  return all.map((row) => columns.map(({ align }, i) => pad(row[i] ?? '', widths[i] ?? 0, align)).join('  ').trimEnd());
+  return all.map((row) =>
+    columns
+      .map(({ align }, i) => pad(row[i] ?? '', widths[i] ?? 0, align))
+      .join('  ')
+      .trimEnd(),
+  );
 }
 
 /** The lines of tableLines as one text that ends with a line break. */

@@ -1,5 +1,5 @@
-import { parseSize } from './size.js';
 import type { FullConfig, LoraConfig, OptimizerConfig, ParsedConfig } from './schema.js';
+import { parseSize } from './size.js';
 
 /**
  * Peak learning rates for `auto`, by method and optimizer, with their source.

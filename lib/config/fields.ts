@@ -102,7 +102,9 @@ export function wanted(schema: JsonSchema): string {
     case 'array':
       return 'a list of names';
     case 'object':
-      return typeof schema.additionalProperties === 'object' ? `for each pattern ${wanted(schema.additionalProperties)}` : 'a group of settings';
+      return typeof schema.additionalProperties === 'object'
+        ? `for each pattern ${wanted(schema.additionalProperties)}`
+        : 'a group of settings';
     default:
       return schema.pattern ? 'a size such as 512MiB or 8GiB' : 'a path';
   }
@@ -112,7 +114,10 @@ function range({ minimum, maximum, exclusiveMinimum, exclusiveMaximum }: JsonSch
   const low = minimum !== undefined ? `of at least ${minimum}` : exclusiveMinimum !== undefined ? `above ${exclusiveMinimum}` : '';
   const high = maximum !== undefined ? `at most ${maximum}` : exclusiveMaximum !== undefined ? `below ${exclusiveMaximum}` : '';
   if (minimum !== undefined && maximum !== undefined) return ` from ${minimum} to ${maximum}`;
-  return [low, high].filter(Boolean).map((part, i) => (i ? ` and ${part}` : ` ${part}`)).join('');
+  return [low, high]
+    .filter(Boolean)
+    .map((part, i) => (i ? ` and ${part}` : ` ${part}`))
+    .join('');
 }
 
 /** Turns the text of a flag, an environment variable or --set into the value the schema wants; text that does not fit stays text. */

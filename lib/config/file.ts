@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { isMap, isPair, isScalar, LineCounter, type Pair, parseDocument } from 'yaml';
 import { FinetuneError } from '../native/errors.js';
-import { type Layer, type Origin, isObject } from './layers.js';
+import { isObject, type Layer, type Origin } from './layers.js';
 
 /** More than any configuration needs; a model file given by mistake is refused before it is read. */
 const maxBytes = 2 ** 20;
@@ -17,7 +17,12 @@ export function readConfigFile(file: string): Layer {
 function readText(file: string): string {
   try {
     const { size } = statSync(file);
-    if (size > maxBytes) throw new FinetuneError('ERR_CONFIG_INVALID', `${file} has ${size} bytes; a configuration has at most ${maxBytes}. Is it the right file?`, { file });
+    if (size > maxBytes)
+      throw new FinetuneError(
+        'ERR_CONFIG_INVALID',
+        `${file} has ${size} bytes; a configuration has at most ${maxBytes}. Is it the right file?`,
+        { file },
+      );
     return readFileSync(file, 'utf8');
   } catch (error) {
     if (error instanceof FinetuneError) throw error;
@@ -64,7 +69,9 @@ function offsetOf(contents: unknown, path: readonly PropertyKey[], asKey: boolea
   let offset = start(node) ?? 0;
   for (const [i, key] of path.entries()) {
     if (isMap(node)) {
-      const pair = node.items.find((item): item is Pair => isPair(item) && String(isScalar(item.key) ? item.key.value : item.key) === String(key));
+      const pair = node.items.find(
+        (item): item is Pair => isPair(item) && String(isScalar(item.key) ? item.key.value : item.key) === String(key),
+      );
       if (!pair) return offset;
       offset = start(pair.key) ?? offset;
       if (asKey && i === path.length - 1) return offset;

@@ -32,7 +32,8 @@ export function toJsonSchema(schema: z.ZodType): JsonSchema {
       if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum;
       // The type of a union may be left out where it is the default one (layers.ts fills it in).
       const first = jsonSchema.oneOf?.[0];
-      if (first?.required && first.properties?.['type'] && jsonSchema.default) first.required = first.required.filter((key) => key !== 'type');
+      if (first?.required && first.properties?.['type'] && jsonSchema.default)
+        first.required = first.required.filter((key) => key !== 'type');
     },
   }) as JsonSchema;
 }

@@ -54,7 +54,14 @@ export function mergeLayers(layers: Layer[], schema: JsonSchema): Merged {
   };
 }
 
-function merge(weak: unknown, strong: unknown, layer: Layer, path: string[], schema: JsonSchema | undefined, owners: Map<string, Layer>): unknown {
+function merge(
+  weak: unknown,
+  strong: unknown,
+  layer: Layer,
+  path: string[],
+  schema: JsonSchema | undefined,
+  owners: Map<string, Layer>,
+): unknown {
   if (!isObject(strong)) {
     owners.set(key(path), layer);
     return strong;

@@ -24,7 +24,8 @@ export function configError(problems: Problem[]): FinetuneError {
     const written = origin.kind === 'default' || origin.kind === 'api' ? '' : `${origin.label}: `;
     return `${written}${path.length ? `${dotted(path)}: ` : ''}${message}`;
   });
-  const text = lines.length === 1 ? lines[0] : [`The configuration has ${lines.length} problems:`, ...lines.map((line) => `  ${line}`)].join('\n');
+  const text =
+    lines.length === 1 ? lines[0] : [`The configuration has ${lines.length} problems:`, ...lines.map((line) => `  ${line}`)].join('\n');
   const details = problems.map(({ origin, path, ...problem }) => {
     const { kind: _, label, ...position } = origin;
     return { ...problem, path: dotted(path), origin: label, ...position };
@@ -66,7 +67,8 @@ function unknownKey(path: readonly PropertyKey[], merged: Merged, schema: JsonSc
 
   const owners = parent.oneOf?.filter((variant) => variant.properties && Object.hasOwn(variant.properties, name)).map(variantName) ?? [];
   const type = valueAt(merged.value, [...parentPath, 'type']);
-  if (owners.length) return { ...problem, message: `not a setting of ${dotted(parentPath)} ${String(type)}, only of ${owners.join(' and ')}` };
+  if (owners.length)
+    return { ...problem, message: `not a setting of ${dotted(parentPath)} ${String(type)}, only of ${owners.join(' and ')}` };
 
   const variant = parent.oneOf?.find((candidate) => variantName(candidate) === type) ?? parent;
   const siblings = Object.keys(variant.properties ?? {});
@@ -81,13 +83,19 @@ function exactElsewhere(name: string, schema: JsonSchema): string | undefined {
 }
 
 function nearElsewhere(name: string, schema: JsonSchema): string | undefined {
-  const near = suggest(name, listFields(schema).map(({ path }) => path.at(-1) ?? ''));
+  const near = suggest(
+    name,
+    listFields(schema).map(({ path }) => path.at(-1) ?? ''),
+  );
   return near && exactElsewhere(near, schema);
 }
 
 /** The value at a path, own properties only. */
 export function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
-  return path.reduce<unknown>((at, key) => (typeof at === 'object' && at !== null && Object.hasOwn(at, key) ? (at as Record<PropertyKey, unknown>)[key] : undefined), value);
+  return path.reduce<unknown>(
+    (at, key) => (typeof at === 'object' && at !== null && Object.hasOwn(at, key) ? (at as Record<PropertyKey, unknown>)[key] : undefined),
+    value,
+  );
 }
 
 /** A copy without the value at a path, and without groups and lists that it was the only or a bad part of. */

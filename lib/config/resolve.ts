@@ -1,9 +1,16 @@
 import type { z } from 'zod';
 import { type PlanConfig, resolveDefaults, type TrainConfig } from './defaults.js';
-import { toJsonSchema, type JsonSchema } from './json-schema.js';
+import { type JsonSchema, toJsonSchema } from './json-schema.js';
 import { type Layer, type Merged, mergeLayers } from './layers.js';
 import { configError, describeIssues, without } from './problems.js';
-import { looseConfigSchema, type ParsedConfig, type PlanConfigInput, planConfigSchema, type TrainConfigInput, trainConfigSchema } from './schema.js';
+import {
+  looseConfigSchema,
+  type ParsedConfig,
+  type PlanConfigInput,
+  planConfigSchema,
+  type TrainConfigInput,
+  trainConfigSchema,
+} from './schema.js';
 import { findRefusals } from './validate.js';
 
 /** A configuration with where each of its values came from. */
@@ -16,8 +23,8 @@ const jsonSchemas = new Map<z.ZodType, JsonSchema>();
 
 /** JSON Schema of a zod schema, made once. */
 export function jsonSchemaOf(schema: z.ZodType): JsonSchema {
-  let json = jsonSchemas.get(schema);
-  if (!json) jsonSchemas.set(schema, (json = toJsonSchema(schema)));
+  const json = jsonSchemas.get(schema) ?? toJsonSchema(schema);
+  jsonSchemas.set(schema, json);
   return json;
 }
 
@@ -30,7 +37,10 @@ export function parseLayers<Schema extends z.ZodType>(layers: Layer[], schema: S
 }
 
 /** Like parseLayers, and also refuses combinations; those among the good settings are listed with the bad ones. */
-function parseRun<Schema extends typeof trainConfigSchema | typeof planConfigSchema>(layers: Layer[], schema: Schema): Resolved<ParsedConfig> {
+function parseRun<Schema extends typeof trainConfigSchema | typeof planConfigSchema>(
+  layers: Layer[],
+  schema: Schema,
+): Resolved<ParsedConfig> {
   const json = jsonSchemaOf(schema);
   const merged = mergeLayers(layers, json);
   const result = schema.safeParse(merged.value);

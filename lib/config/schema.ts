@@ -12,12 +12,14 @@ const count = () => z.int().min(1);
 const dtype = () => z.enum(['f32', 'bf16']);
 const probability = () => z.number().min(0).lt(1);
 
-const trainLastLayers = count()
-  .optional()
-  .describe('Train in the last N decoder blocks only; the rest stays frozen. Default: all');
+const trainLastLayers = count().optional().describe('Train in the last N decoder blocks only; the rest stays frozen. Default: all');
 
 const weightDecay = (value: number) =>
-  z.number().min(0).default(value).describe('Decoupled weight decay: w shrinks by learningRate x weightDecay per step; norms and biases are spared');
+  z
+    .number()
+    .min(0)
+    .default(value)
+    .describe('Decoupled weight decay: w shrinks by learningRate x weightDecay per step; norms and biases are spared');
 
 const fused = z
   .boolean()
@@ -33,8 +35,14 @@ export const loraSchema = z.strictObject({
     .union([z.literal('all-linear'), z.array(z.string().min(1)).min(1)])
     .default('all-linear')
     .describe('Adapted linear layers: all-linear (every one but the head), or names and patterns such as q_proj or mlp.*_proj'),
-  rankPattern: z.record(z.string(), count().max(4096)).default({}).describe('Other ranks by layer: a name or a regular expression, as in peft'),
-  alphaPattern: z.record(z.string(), z.number().positive()).default({}).describe('Other alphas by layer: a name or a regular expression, as in peft'),
+  rankPattern: z
+    .record(z.string(), count().max(4096))
+    .default({})
+    .describe('Other ranks by layer: a name or a regular expression, as in peft'),
+  alphaPattern: z
+    .record(z.string(), z.number().positive())
+    .default({})
+    .describe('Other alphas by layer: a name or a regular expression, as in peft'),
   useRslora: z.boolean().default(false).describe('Scale by alpha / sqrt(rank) instead of alpha / rank (arXiv 2312.03732)'),
   initAdapter: path().optional().describe('Start from this PEFT adapter folder instead of a fresh adapter'),
   trainLastLayers,
@@ -94,7 +102,11 @@ export const trainConfigSchema = z.strictObject({
   data: path().describe('Training data: a JSONL or plain text file'),
   out: path().describe('Folder for the result: an adapter (lora) or a model (full)'),
   validationData: path().optional().describe('Held-out data, in the same formats as data'),
-  validationSplit: z.number().min(0).default(0).describe('Rows of data that are held out instead, drawn with the seed: a share below 1, or a number of rows'),
+  validationSplit: z
+    .number()
+    .min(0)
+    .default(0)
+    .describe('Rows of data that are held out instead, drawn with the seed: a share below 1, or a number of rows'),
 
   method: z.discriminatedUnion('type', [loraSchema, fullSchema]).prefault({ type: 'lora' }).describe('What is trained'),
   optimizer: z
@@ -114,11 +126,7 @@ export const trainConfigSchema = z.strictObject({
   maxLength: z.int().min(2).default(1024).describe('Tokens per row; longer examples are cut at the end'),
   packing: z.boolean().default(true).describe('Fill rows with several examples, which do not see each other'),
   shuffle: z.boolean().default(true).describe('Shuffle the examples anew every epoch; off keeps file order'),
-  maxGradNorm: z
-    .number()
-    .min(0)
-    .optional()
-    .describe('Clip the global gradient norm; 0 is off. Default: 1.0, off when fused'),
+  maxGradNorm: z.number().min(0).optional().describe('Clip the global gradient norm; 0 is off. Default: 1.0, off when fused'),
   trainOn: z.enum(['completion', 'all']).default('completion').describe('Tokens that carry loss: completions and assistant turns, or all'),
   appendEos: z.boolean().default(true).describe('End text and completions with the EOS token, so that the model learns to stop'),
   promptsAsChat: z.boolean().default(false).describe('Give prompt and completion to the chat template as a user and an assistant turn'),
@@ -132,7 +140,10 @@ export const trainConfigSchema = z.strictObject({
     .enum(['none', 'block'])
     .default('none')
     .describe('block keeps only the input of each decoder block and computes the rest again in the backward pass'),
-  stochasticRounding: z.boolean().default(true).describe('Round updates of bf16 weights up or down at random, so that small ones are not lost'),
+  stochasticRounding: z
+    .boolean()
+    .default(true)
+    .describe('Round updates of bf16 weights up or down at random, so that small ones are not lost'),
   memoryLimit: z
     .union([z.int().positive(), z.string().regex(sizePattern)])
     .optional()

@@ -17,7 +17,7 @@ const rules: Rule[] = [
     method.type === 'lora' && optimizer.type === 'lomo'
       ? {
           path: ['optimizer', 'type'],
-          message: 'lomo saves the gradients of full-parameter training, and adapters have next to none; use adamw or sgd with lora, or method full',
+          message: 'lomo saves the gradients of full training, and those of adapters are small; use adamw or sgd with lora, or method full',
         }
       : undefined,
   ({ method }) => {
@@ -32,7 +32,7 @@ const rules: Rule[] = [
     isFused(config.optimizer) && config.gradientAccumulationSteps > 1
       ? {
           path: ['gradientAccumulationSteps'],
-          message: `fused updates change weights during the backward pass, so gradients cannot be accumulated; ${insteadOfAccumulation(config)}`,
+          message: `fused updates change weights in the backward pass, so gradients cannot add up; ${insteadOfAccumulation(config)}`,
         }
       : undefined,
   (config) =>
@@ -43,7 +43,9 @@ const rules: Rule[] = [
         }
       : undefined,
   ({ epochs, maxSteps }) =>
-    epochs !== undefined && maxSteps !== undefined ? { path: ['maxSteps'], message: 'epochs and maxSteps exclude each other; give one of them' } : undefined,
+    epochs !== undefined && maxSteps !== undefined
+      ? { path: ['maxSteps'], message: 'epochs and maxSteps exclude each other; give one of them' }
+      : undefined,
   ({ schedule }) =>
     schedule.warmupSteps > 0 && schedule.warmupRatio !== undefined
       ? { path: ['schedule', 'warmupRatio'], message: 'warmupSteps and warmupRatio exclude each other; give one of them' }
@@ -62,14 +64,25 @@ const rules: Rule[] = [
       : undefined,
   (config) => {
     const { earlyStoppingPatience, keepBest, everySteps } = config.evaluation;
-    const name = earlyStoppingPatience !== undefined ? 'earlyStoppingPatience' : keepBest ? 'keepBest' : everySteps !== undefined ? 'everySteps' : undefined;
+    const name =
+      earlyStoppingPatience !== undefined
+        ? 'earlyStoppingPatience'
+        : keepBest
+          ? 'keepBest'
+          : everySteps !== undefined
+            ? 'everySteps'
+            : undefined;
     if (!name || config.validationData !== undefined || config.validationSplit > 0) return undefined;
     return { path: ['evaluation', name], message: 'needs held-out data: give validationData or validationSplit' };
   },
   ({ resume, overwrite }) =>
-    resume !== undefined && overwrite ? { path: ['overwrite'], message: 'would delete the run that resume continues; drop one of them' } : undefined,
+    resume !== undefined && overwrite
+      ? { path: ['overwrite'], message: 'would delete the run that resume continues; drop one of them' }
+      : undefined,
   ({ model, out }) =>
-    model !== undefined && out !== undefined && resolve(out) === resolve(model) ? { path: ['out'], message: 'is the model itself, which is never written to; choose another folder' } : undefined,
+    model !== undefined && out !== undefined && resolve(out) === resolve(model)
+      ? { path: ['out'], message: 'is the model itself, which is never written to; choose another folder' }
+      : undefined,
   ({ memoryLimit }) =>
     memoryLimit !== undefined && parseSize(memoryLimit) === undefined
       ? { path: ['memoryLimit'], message: 'wanted at least one byte and at most 8 PiB, such as 512MiB or 8GiB' }

@@ -35,7 +35,20 @@ export const report: PlanReport = {
 
 export function stepEvent(step: number, steps: number): StepEvent {
   const memory = { now: 2 ** 20, peak: 3 * 2 ** 20 };
-  return { type: 'step', step, steps, epoch: 1, loss: 2 / step, gradNorm: 0.5, learningRate: 2e-4, tokens: 1024, labelTokens: 500, tokensPerSecond: 1234.5, memory, etaMs: 65_000 };
+  return {
+    type: 'step',
+    step,
+    steps,
+    epoch: 1,
+    loss: 2 / step,
+    gradNorm: 0.5,
+    learningRate: 2e-4,
+    tokens: 1024,
+    labelTokens: 500,
+    tokensPerSecond: 1234.5,
+    memory,
+    etaMs: 65_000,
+  };
 }
 
 export const result: TrainResult = {
@@ -59,7 +72,10 @@ export const events: TrainEvent[] = [
 ];
 
 /** A run that reports `events`, waiting at each for `pause`, and ends as `end` says once stopped. */
-export function fakeRun(reported: TrainEvent[], options: { end?: Promise<TrainResult>; onStop?: () => void; pause?: (event: TrainEvent) => Promise<void> } = {}): TrainingRun {
+export function fakeRun(
+  reported: TrainEvent[],
+  options: { end?: Promise<TrainResult>; onStop?: () => void; pause?: (event: TrainEvent) => Promise<void> } = {},
+): TrainingRun {
   const end = options.end ?? Promise.resolve(result);
   end.catch(() => undefined);
   return {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { stepLine } from '../../lib/cli/event-text.js';
 import { formatBytes, formatDuration, formatPercent, formatRate, shellQuote } from '../../lib/cli/format.js';
-import { stepLine } from '../../lib/cli/progress.js';
 import { formatTable, visibleLength } from '../../lib/cli/table.js';
 import { stepEvent } from './fake-context.js';
 
@@ -36,7 +36,9 @@ describe('numbers for people', () => {
   });
 
   it('a step', () => {
-    expect(stepLine(stepEvent(3, 120))).toBe('step   3/120  loss 0.6667  lr 2.0e-4  norm 0.500  1,235 tok/s  ETA 1m 05s  mem 1.00 MiB / 3.00 MiB');
+    expect(stepLine(stepEvent(3, 120))).toBe(
+      'step   3/120  loss 0.6667  lr 2.0e-4  norm 0.500  1,235 tok/s  ETA 1m 05s  mem 1.00 MiB / 3.00 MiB',
+    );
     const { gradNorm: _, ...fused } = stepEvent(3, 120);
     expect(stepLine(fused)).not.toContain('norm');
   });
@@ -56,7 +58,13 @@ describe('shellQuote', () => {
 
 describe('formatTable', () => {
   it('pads to the widest cell, right or left, and ignores colours', () => {
-    const table = formatTable([{ title: 'name' }, { title: 'n', align: 'right' }], [['a', '1'], ['\u001b[31mlonger\u001b[39m', '100']]);
+    const table = formatTable(
+      [{ title: 'name' }, { title: 'n', align: 'right' }],
+      [
+        ['a', '1'],
+        ['\u001b[31mlonger\u001b[39m', '100'],
+      ],
+    );
     expect(table).toBe('name      n\na         1\n\u001b[31mlonger\u001b[39m  100\n');
   });
 

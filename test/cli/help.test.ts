@@ -1,22 +1,33 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { flagName } from '../../lib/cli/flags.js';
 import { listFields } from '../../lib/config/fields.js';
+import { trainJsonSchemaText } from '../../lib/config/json-schema.js';
 import { jsonSchemaOf } from '../../lib/config/resolve.js';
 import { trainConfigSchema } from '../../lib/config/schema.js';
-import { flagName } from '../../lib/cli/flags.js';
-import { trainJsonSchemaText } from '../../lib/config/json-schema.js';
 import { packageVersion } from '../../lib/version.js';
 import { cli } from './fake-context.js';
 
 describe('help', () => {
-  it.each([[], ['train'], ['plan'], ['inspect'], ['inspect', 'model'], ['inspect', 'data'], ['generate'], ['chat'], ['eval'], ['merge'], ['doctor'], ['demo'], ['schema']])(
-    '%s %s: on stdout, exit code 0, as recorded',
-    async (...words) => {
-      const { code, stdout, stderr } = await cli([...words, '--help']);
-      expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-      await expect(stdout).toMatchFileSnapshot(`golden/${['help', ...words].join('-')}.txt`);
-    },
-  );
+  it.each([
+    [],
+    ['train'],
+    ['plan'],
+    ['inspect'],
+    ['inspect', 'model'],
+    ['inspect', 'data'],
+    ['generate'],
+    ['chat'],
+    ['eval'],
+    ['merge'],
+    ['doctor'],
+    ['demo'],
+    ['schema'],
+  ])('%s %s: on stdout, exit code 0, as recorded', async (...words) => {
+    const { code, stdout, stderr } = await cli([...words, '--help']);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    await expect(stdout).toMatchFileSnapshot(`golden/${['help', ...words].join('-')}.txt`);
+  });
 
   it('--version is that of package.json', async () => {
     expect(await cli(['--version'])).toMatchObject({ code: 0, stdout: `${packageVersion}\n`, stderr: '' });
@@ -60,7 +71,20 @@ describe('flags', () => {
   });
 
   it('each reaches its setting', async () => {
-    const args = ['--rank', '8', '--targets', 'q_proj,v_proj', '--use-rslora', '--no-packing', '--warmup-ratio', '0.1', '--checkpoint-keep', '3', '--resume', '--beta1=0.8'];
+    const args = [
+      '--rank',
+      '8',
+      '--targets',
+      'q_proj,v_proj',
+      '--use-rslora',
+      '--no-packing',
+      '--warmup-ratio',
+      '0.1',
+      '--checkpoint-keep',
+      '3',
+      '--resume',
+      '--beta1=0.8',
+    ];
     const { stdout } = await cli(['train', 'm', 'd', '--out', 'o', ...args, '--print-config', '--json']);
     const settings = JSON.parse(stdout) as Record<string, { value: unknown; origin: string }>;
     expect(settings).toMatchObject({

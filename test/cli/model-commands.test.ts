@@ -31,7 +31,9 @@ function noting(parts: Parameters<typeof fakeModel>[0] = {}) {
 describe('generate', () => {
   it('streams text to stdout, with the chat template where there is one', async () => {
     const { api, notes } = noting();
-    const outcome = await cli(['generate', './model', 'How', 'are', 'you?', '--adapter', './a', '--temperature', '0.7', '--threads', '2'], { api });
+    const outcome = await cli(['generate', './model', 'How', 'are', 'you?', '--adapter', './a', '--temperature', '0.7', '--threads', '2'], {
+      api,
+    });
     expect(outcome).toMatchObject({ code: 0, stdout: 'Hello there\n', stderr: '' });
     expect(notes.load).toMatchObject({ path: './model', adapter: './a', threads: 2 });
     expect(notes.prompts).toEqual([[{ role: 'user', content: 'How are you?' }]]);
@@ -81,7 +83,10 @@ describe('generate', () => {
 describe('chat', () => {
   it('keeps the conversation until /reset, and ends with the input or /exit', async () => {
     const { api, notes } = noting();
-    const outcome = await cli(['chat', 'm', '--system', 'Be kind'], { api, stdin: ['Hi\n', 'And you?\n/reset\nAgain\n', '/exit\nnever\n'] });
+    const outcome = await cli(['chat', 'm', '--system', 'Be kind'], {
+      api,
+      stdin: ['Hi\n', 'And you?\n/reset\nAgain\n', '/exit\nnever\n'],
+    });
     expect(outcome).toMatchObject({ code: 0, stdout: 'Hello there\nHello there\nHello there\n' });
     const system = { role: 'system', content: 'Be kind' };
     const hi = { role: 'user', content: 'Hi' };
@@ -104,7 +109,10 @@ describe('chat', () => {
 describe('eval, merge, inspect, doctor, demo', () => {
   it('eval prints loss and perplexity, as JSON with --json', async () => {
     const { api } = noting();
-    expect(await cli(['eval', 'm', 'd'], { api })).toMatchObject({ code: 0, stdout: `loss        1\nperplexity  ${Math.E}\ntokens      10\n` });
+    expect(await cli(['eval', 'm', 'd'], { api })).toMatchObject({
+      code: 0,
+      stdout: `loss        1\nperplexity  ${Math.E}\ntokens      10\n`,
+    });
     expect(JSON.parse((await cli(['eval', 'm', 'd', '--json'], { api })).stdout)).toEqual({ loss: 1, perplexity: Math.E, tokens: 10 });
   });
 
@@ -117,7 +125,10 @@ describe('eval, merge, inspect, doctor, demo', () => {
       },
     });
     await cli(['eval', 'm', 'd.jsonl', '--logits', 'l.safetensors', '--max-length', '64', '--train-on', 'all', '--no-packing'], { api });
-    expect(given).toMatchObject(['d.jsonl', { logits: 'l.safetensors', maxLength: 64, trainOn: 'all', packing: false, batchSize: 4, format: 'auto' }]);
+    expect(given).toMatchObject([
+      'd.jsonl',
+      { logits: 'l.safetensors', maxLength: 64, trainOn: 'all', packing: false, batchSize: 4, format: 'auto' },
+    ]);
   });
 
   it('merge writes to out and prints where', async () => {
@@ -148,7 +159,14 @@ describe('eval, merge, inspect, doctor, demo', () => {
         eosTrained: true,
         warnings: ['3 rows are the same'],
       },
-      sample: { row: 7, tokens: 12, segments: [{ text: '<user>Hi<end>', learned: false }, { text: 'Hello<end>', learned: true }] },
+      sample: {
+        row: 7,
+        tokens: 12,
+        segments: [
+          { text: '<user>Hi<end>', learned: false },
+          { text: 'Hello<end>', learned: true },
+        ],
+      },
     };
     let given: unknown;
     const inspectData = async (options: unknown) => {
@@ -164,7 +182,13 @@ describe('eval, merge, inspect, doctor, demo', () => {
   });
 
   it('doctor prints a report', async () => {
-    const doctor = () => ({ version: '1.2.3', threads: 2, memoryBytes: 2 ** 33, devices: [{ type: 'cuda', available: false, reason: 'no CUDA plugin' }], cpu: { kernels: 'avx2' } });
+    const doctor = () => ({
+      version: '1.2.3',
+      threads: 2,
+      memoryBytes: 2 ** 33,
+      devices: [{ type: 'cuda', available: false, reason: 'no CUDA plugin' }],
+      cpu: { kernels: 'avx2' },
+    });
     await expect((await cli(['doctor'], { api: { doctor } })).stdout).toMatchFileSnapshot('golden/doctor.txt');
     expect(JSON.parse((await cli(['doctor', '--json'], { api: { doctor } })).stdout)).toEqual(doctor());
   });

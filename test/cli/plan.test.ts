@@ -9,7 +9,9 @@ describe('plan', () => {
       given = config;
       return report;
     };
-    const { code, stdout } = await cli(['plan', './config.json', '--method', 'full', '--optimizer', 'lomo', '--batch-size', '2'], { api: { plan } });
+    const { code, stdout } = await cli(['plan', './config.json', '--method', 'full', '--optimizer', 'lomo', '--batch-size', '2'], {
+      api: { plan },
+    });
     expect(code).toBe(0);
     expect(given).toEqual({ model: './config.json', method: { type: 'full' }, optimizer: { type: 'lomo' }, batchSize: 2 });
     await expect(stdout).toMatchFileSnapshot('golden/plan.txt');
@@ -32,7 +34,10 @@ describe('plan', () => {
       limit = bytes;
       return [
         { config, plan: report },
-        { config: { ...config, checkpointing: 'block' as const, method: { type: 'lora' as const, rank: 8 } }, plan: { ...report, checkpointing: 'block' as const } },
+        {
+          config: { ...config, checkpointing: 'block' as const, method: { type: 'lora' as const, rank: 8 } },
+          plan: { ...report, checkpointing: 'block' as const },
+        },
       ];
     };
     const { code, stdout } = await cli(['plan', 'm', '--fit', '8GiB'], { api: { planFit } });

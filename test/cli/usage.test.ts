@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { FinetuneError, errorCodes, type ErrorCode } from '../../lib/native/errors.js';
+import { type ErrorCode, errorCodes, FinetuneError } from '../../lib/native/errors.js';
 import { cli } from './fake-context.js';
 
 describe('usage errors: exit code 2, on stderr, with what was probably meant', () => {
@@ -23,7 +23,9 @@ describe('usage errors: exit code 2, on stderr, with what was probably meant', (
   });
 
   it('all bad settings at once, each with the flag it came from', async () => {
-    const { code, stderr } = await cli(['train', 'm', '--rank', '0', '--set', 'methd.rank=3', '--batch-size', 'x', '--method', 'lora'], { environment: { NODE_FINETUNE_THREADS: 'many' } });
+    const { code, stderr } = await cli(['train', 'm', '--rank', '0', '--set', 'methd.rank=3', '--batch-size', 'x', '--method', 'lora'], {
+      environment: { NODE_FINETUNE_THREADS: 'many' },
+    });
     expect(code).toBe(2);
     expect(stderr.split('\n')).toEqual([
       'error: The configuration has 6 problems:',
@@ -54,7 +56,12 @@ describe('errors of the library', () => {
     const doctor = () => {
       throw new FinetuneError(code, 'what happened');
     };
-    expect(await cli(['doctor'], { api: { doctor } })).toEqual({ code: exitCode, stdout: '', stderr: `error: what happened [${code}]\n`, exits: [] });
+    expect(await cli(['doctor'], { api: { doctor } })).toEqual({
+      code: exitCode,
+      stdout: '',
+      stderr: `error: what happened [${code}]\n`,
+      exits: [],
+    });
   });
 
   it('an abort exits with 130, any other error with 1', async () => {
@@ -65,7 +72,12 @@ describe('errors of the library', () => {
 
   it('with --json the error is also the last line on stdout', async () => {
     const { stdout } = await cli(['train', 'm', 'd', '--out', 'o', '--json', '--epochs', '0']);
-    expect(JSON.parse(stdout)).toMatchObject({ type: 'error', code: 'ERR_CONFIG_INVALID', exitCode: 2, details: { problems: [{ path: 'epochs', origin: '--epochs' }] } });
+    expect(JSON.parse(stdout)).toMatchObject({
+      type: 'error',
+      code: 'ERR_CONFIG_INVALID',
+      exitCode: 2,
+      details: { problems: [{ path: 'epochs', origin: '--epochs' }] },
+    });
   });
 });
 

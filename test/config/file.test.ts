@@ -20,7 +20,18 @@ const folder = mkdtempSync(join(tmpdir(), 'config-'));
 
 describe('configuration files', () => {
   it('gives the line and column of every problem, all at once', () => {
-    const text = ['model: m', 'data: d', 'out: o', 'metod: full', 'method:', '  rank: 0', '  rnk: 8', 'schedule: {type: cosin, warmupSteps: -1}', 'batchSize: many', ''].join('\n');
+    const text = [
+      'model: m',
+      'data: d',
+      'out: o',
+      'metod: full',
+      'method:',
+      '  rank: 0',
+      '  rnk: 8',
+      'schedule: {type: cosin, warmupSteps: -1}',
+      'batchSize: many',
+      '',
+    ].join('\n');
     const error = errorOf(() => resolveLayers([parseConfig(text, 'run.yaml')]));
     expect(error.code).toBe('ERR_CONFIG_INVALID');
     expect(error.exitCode).toBe(2);
@@ -37,12 +48,16 @@ describe('configuration files', () => {
   });
 
   it('reads JSON with positions too', () => {
-    const error = errorOf(() => resolveLayers([parseConfig('{\n  "model": "m",\n  "data": "d",\n  "out": "o",\n  "epochs": 0\n}', 'run.json')]));
+    const error = errorOf(() =>
+      resolveLayers([parseConfig('{\n  "model": "m",\n  "data": "d",\n  "out": "o",\n  "epochs": 0\n}', 'run.json')]),
+    );
     expect(error.message).toBe('run.json:5:13: epochs: wanted an integer of at least 1, got 0');
   });
 
   it('combinations are refused beside bad values', () => {
-    const error = errorOf(() => resolveLayers([parseConfig('batchSize: 0\nmethod: {type: full}\noptimizer: {type: lomo}\nmaxGradNorm: 1\n', 'run.yaml')]));
+    const error = errorOf(() =>
+      resolveLayers([parseConfig('batchSize: 0\nmethod: {type: full}\noptimizer: {type: lomo}\nmaxGradNorm: 1\n', 'run.yaml')]),
+    );
     expect(error.message).toContain('batchSize: wanted an integer of at least 1, got 0');
     expect(error.message).toMatch(/run.yaml:4:14: maxGradNorm: .*optimizer.clipValue/);
     expect(error.message).toContain('model: is required');
@@ -66,7 +81,10 @@ describe('configuration files', () => {
   });
 
   it('refuses alias bombs', () => {
-    const lines = ['a0: &a0 [x,x,x,x,x,x,x,x,x,x]', ...Array.from({ length: 9 }, (_, i) => `a${i + 1}: &a${i + 1} [${`*a${i},`.repeat(10)}]`)];
+    const lines = [
+      'a0: &a0 [x,x,x,x,x,x,x,x,x,x]',
+      ...Array.from({ length: 9 }, (_, i) => `a${i + 1}: &a${i + 1} [${`*a${i},`.repeat(10)}]`),
+    ];
     expect(errorOf(() => parseConfig(lines.join('\n'), 'run.yaml')).code).toBe('ERR_CONFIG_INVALID');
   });
 

@@ -12,7 +12,10 @@ describe('precedence', () => {
   const layers = [
     flag('batchSize', '8'),
     singleLayer(['seed'], '7', { kind: 'set', label: '--set seed=7' }, schema),
-    ...environmentLayers({ NODE_FINETUNE_THREADS: '3', NODE_FINETUNE_DEVICE: 'cpu', NODE_FINETUNE_MEMORY_LIMIT: '2GiB', NODE_FINETUNE_OTHER: 'x' }, schema),
+    ...environmentLayers(
+      { NODE_FINETUNE_THREADS: '3', NODE_FINETUNE_DEVICE: 'cpu', NODE_FINETUNE_MEMORY_LIMIT: '2GiB', NODE_FINETUNE_OTHER: 'x' },
+      schema,
+    ),
     file('model: m\ndata: d\nout: o\nbatchSize: 2\nseed: 1\nthreads: 9\nmethod:\n  rank: 8\n'),
   ];
   const { config, merged } = resolveLayers(layers);
@@ -45,7 +48,9 @@ describe('mergeLayers', () => {
 
   it('drops them also where the weaker layer left the type to the default', () => {
     expect(mergeLayers([flag('method', 'full'), file('method:\n  rank: 8\n')], schema).value).toEqual({ method: { type: 'full' } });
-    expect(mergeLayers([flag('method', 'lora'), file('method:\n  rank: 8\n')], schema).value).toEqual({ method: { type: 'lora', rank: 8 } });
+    expect(mergeLayers([flag('method', 'lora'), file('method:\n  rank: 8\n')], schema).value).toEqual({
+      method: { type: 'lora', rank: 8 },
+    });
   });
 
   it('replaces records and lists as a whole', () => {

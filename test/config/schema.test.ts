@@ -44,7 +44,9 @@ describe('defaults', () => {
 
   it('the learning rate depends on method and optimizer, and an explicit one stays', () => {
     expect(resolveConfig({ ...required, method: { type: 'full' } }).learningRate).toBe(2e-5);
-    expect(resolveConfig({ ...required, method: { type: 'full' }, optimizer: { type: 'lomo' } }).learningRate).toBe(defaultLearningRate('full', 'lomo'));
+    expect(resolveConfig({ ...required, method: { type: 'full' }, optimizer: { type: 'lomo' } }).learningRate).toBe(
+      defaultLearningRate('full', 'lomo'),
+    );
     expect(resolveConfig({ ...required, method: { type: 'full' }, learningRate: 1e-3 }).learningRate).toBe(1e-3);
     expect(defaultLearningRate('lora', 'adamw')).toBeCloseTo(10 * defaultLearningRate('full', 'adamw'), 12);
   });

@@ -16,7 +16,10 @@ describe('parseSize', () => {
     expect(parseSize(text)).toBe(bytes);
   });
 
-  it.each(['', '8G', '8gib', '-1MiB', 'MiB', '1e3', '0', '0.5', '99999999TiB', 0, -5, 1.5, Number.NaN, Number.POSITIVE_INFINITY])('%s is no size', (text) => {
-    expect(parseSize(text)).toBeUndefined();
-  });
+  it.each(['', '8G', '8gib', '-1MiB', 'MiB', '1e3', '0', '0.5', '99999999TiB', 0, -5, 1.5, Number.NaN, Number.POSITIVE_INFINITY])(
+    '%s is no size',
+    (text) => {
+      expect(parseSize(text)).toBeUndefined();
+    },
+  );
 });

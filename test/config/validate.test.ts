@@ -22,8 +22,18 @@ function problemsOf(settings: Partial<TrainConfigInput>): { path: string; messag
 describe('refused combinations say what to use instead', () => {
   it.each<[string, Partial<TrainConfigInput>, string, RegExp]>([
     ['LOMO with LoRA', { optimizer: lomo }, 'optimizer.type', /use adamw or sgd with lora, or method full/],
-    ['fused with accumulation', { optimizer: fusedAdamw, gradientAccumulationSteps: 4 }, 'gradientAccumulationSteps', /batchSize 16 .* or fused false/],
-    ['LOMO with accumulation', { method: full, optimizer: lomo, gradientAccumulationSteps: 2 }, 'gradientAccumulationSteps', /batchSize 8 .* or optimizer sgd/],
+    [
+      'fused with accumulation',
+      { optimizer: fusedAdamw, gradientAccumulationSteps: 4 },
+      'gradientAccumulationSteps',
+      /batchSize 16 .* or fused false/,
+    ],
+    [
+      'LOMO with accumulation',
+      { method: full, optimizer: lomo, gradientAccumulationSteps: 2 },
+      'gradientAccumulationSteps',
+      /batchSize 8 .* or optimizer sgd/,
+    ],
     ['fused with a norm', { optimizer: fusedAdamw, maxGradNorm: 1 }, 'maxGradNorm', /fused false/],
     ['LOMO with a norm', { method: full, optimizer: lomo, maxGradNorm: 1 }, 'maxGradNorm', /clipValue/],
     ['epochs with maxSteps', { epochs: 2, maxSteps: 10 }, 'maxSteps', /give one of them/],
@@ -37,7 +47,12 @@ describe('refused combinations say what to use instead', () => {
     ['resume with overwrite', { resume: true, overwrite: true }, 'overwrite', /drop one/],
     ['out over the model', { out: './m/' }, 'out', /another folder/],
     ['a limit of nothing', { memoryLimit: '0GiB' }, 'memoryLimit', /at least one byte/],
-    ['a pattern that is no expression', { method: { type: 'lora', rankPattern: { '(': 4 } } }, 'method.rankPattern.(', /regular expression/],
+    [
+      'a pattern that is no expression',
+      { method: { type: 'lora', rankPattern: { '(': 4 } } },
+      'method.rankPattern.(',
+      /regular expression/,
+    ],
   ])('%s', (_, settings, path, message) => {
     const problems = problemsOf(settings);
     expect(problems.map((problem) => problem.path)).toEqual([path]);
@@ -65,7 +80,9 @@ describe('settings of another type', () => {
   it('are named with the types that have them', () => {
     const problems = problemsOf({ method: { type: 'full', rank: 8 } as never });
     expect(problems).toMatchObject([{ path: 'method.rank', message: 'not a setting of method full, only of lora' }]);
-    expect(problemsOf({ optimizer: { type: 'lomo', fused: true } as never })[0]?.message).toBe('not a setting of optimizer lomo, only of adamw and sgd');
+    expect(problemsOf({ optimizer: { type: 'lomo', fused: true } as never })[0]?.message).toBe(
+      'not a setting of optimizer lomo, only of adamw and sgd',
+    );
   });
 
   it('a name from elsewhere gets its full path', () => {

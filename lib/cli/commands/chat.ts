@@ -5,7 +5,7 @@ import type { Model } from '../api.js';
 import type { RegisterCommand } from '../commands.js';
 import { type CommandContext, messageOf, styleFor } from '../context.js';
 import { addSettingFlags } from '../flags.js';
-import { type ChatMessage, generateCommandSchema, type GenerateOptions } from '../options.js';
+import { type ChatMessage, type GenerateOptions, generateCommandSchema } from '../options.js';
 import { generationOptions } from './generate.js';
 
 const help = '/reset forgets the conversation, /exit ends it; Ctrl-C stops an answer.';
@@ -23,13 +23,21 @@ export const registerChat: RegisterCommand = (program, context, setExitCode) => 
     const api = await context.api();
     await using model = await api.loadModel({ path, ...modelOptions });
     if (!model.hasChatTemplate) {
-      throw new FinetuneError('ERR_MODEL_UNSUPPORTED', `${path} has no chat template, so there is nothing to talk to; use node-finetune generate to continue text`, { path });
+      throw new FinetuneError(
+        'ERR_MODEL_UNSUPPORTED',
+        `${path} has no chat template, so there is nothing to talk to; use node-finetune generate to continue text`,
+        { path },
+      );
     }
     setExitCode(await talk(model, context, { system, color, sampling }));
   });
 };
 
-async function talk(model: Model, context: CommandContext, options: { system: string | undefined; color: boolean; sampling: GenerateOptions }): Promise<number> {
+async function talk(
+  model: Model,
+  context: CommandContext,
+  options: { system: string | undefined; color: boolean; sampling: GenerateOptions },
+): Promise<number> {
   const style = styleFor(context.stderr, context.environment, options.color);
   const start = (): ChatMessage[] => (options.system === undefined ? [] : [{ role: 'system', content: options.system }]);
   const ask = () => context.stderr.write(style('cyan', '> '));
@@ -55,7 +63,10 @@ async function talk(model: Model, context: CommandContext, options: { system: st
       else if (text === '/help') context.stderr.write(`${help}\n`);
       else if (text) {
         answering = new AbortController();
-        messages = await answer(model, [...messages, { role: 'user', content: text }], context, { ...options.sampling, signal: answering.signal });
+        messages = await answer(model, [...messages, { role: 'user', content: text }], context, {
+          ...options.sampling,
+          signal: answering.signal,
+        });
         answering = undefined;
       }
       ask();
@@ -68,7 +79,12 @@ async function talk(model: Model, context: CommandContext, options: { system: st
 }
 
 /** Streams one answer and returns the conversation with it; an answer that was stopped or failed is kept as far as it came. */
-async function answer(model: Model, messages: ChatMessage[], context: CommandContext, options: GenerateOptions & { signal: AbortSignal }): Promise<ChatMessage[]> {
+async function answer(
+  model: Model,
+  messages: ChatMessage[],
+  context: CommandContext,
+  options: GenerateOptions & { signal: AbortSignal },
+): Promise<ChatMessage[]> {
   let content = '';
   try {
     for await (const piece of model.generate(messages, options)) {

@@ -22,7 +22,14 @@ export const registerEval: RegisterCommand = (program, context) => {
     const { adapter, device, dtype, threads, ...options } = commandOptions(command, context, evaluateCommandSchema);
     await abortOnSignal(context, async (signal) => {
       const api = await context.api();
-      const modelOptions = { path, device, dtype, signal, ...(adapter !== undefined && { adapter }), ...(threads !== undefined && { threads }) };
+      const modelOptions = {
+        path,
+        device,
+        dtype,
+        signal,
+        ...(adapter !== undefined && { adapter }),
+        ...(threads !== undefined && { threads }),
+      };
       await using model = await api.loadModel(modelOptions);
       const result = await model.evaluate(data, { ...options, ...(logits !== undefined && { logits }) });
       if (json) writeJson(context.stdout, result);

@@ -5,7 +5,7 @@ import type { Model } from '../api.js';
 import type { RegisterCommand } from '../commands.js';
 import { type CommandContext, writeJson } from '../context.js';
 import { addSettingFlags } from '../flags.js';
-import { type ChatMessage, generateCommandSchema, type GenerateOptions } from '../options.js';
+import { type ChatMessage, type GenerateOptions, generateCommandSchema } from '../options.js';
 import { commandOptions } from '../settings.js';
 import { abortOnSignal } from '../signals.js';
 
@@ -62,7 +62,10 @@ function promptFor(model: Model, prompt: string, { raw, system }: Flags): string
 }
 
 async function readPrompt(context: CommandContext): Promise<string> {
-  if (context.stdin.isTTY) throw configError([{ path: [], message: 'no prompt: give it as an argument or on stdin', origin: { kind: 'flag', label: 'argument prompt' } }]);
+  if (context.stdin.isTTY)
+    throw configError([
+      { path: [], message: 'no prompt: give it as an argument or on stdin', origin: { kind: 'flag', label: 'argument prompt' } },
+    ]);
   const pieces: Buffer[] = [];
   for await (const piece of context.stdin) pieces.push(Buffer.from(piece as Uint8Array | string));
   return Buffer.concat(pieces).toString('utf8').replace(/\n$/, '');

@@ -22,7 +22,7 @@ export function planText(report: PlanReport): string {
     rows.map(([name, value]) => [name, formatCount(value), formatBytes(value), share(value)]),
   );
   const mapped = bytes.weightsMapped
-    ? `\n${formatBytes(bytes.weightsMapped)} of frozen weights stay in the model file: read through the system's cache, given back when others need memory.\n`
+    ? `\n${formatBytes(bytes.weightsMapped)} of frozen weights stay in the model file, in the system's cache, which others can take back.\n`
     : '';
   return `${describePlan(report)}\n\n${table}${mapped}`;
 }
@@ -30,10 +30,10 @@ export function planText(report: PlanReport): string {
 /** What a plan was made for, in two lines. */
 export function describePlan(report: PlanReport): string {
   const trained = formatPercent(report.trainableParameters / report.totalParameters);
+  const batch = `batch ${report.batchSize} x ${formatCount(report.maxLength)}`;
   return [
     `${report.model} (${report.modelType}), ${report.method} with ${report.optimizer}${report.fused ? ' (fused)' : ''}, ` +
       `trains ${formatCount(report.trainableParameters)} of ${formatCount(report.totalParameters)} parameters (${trained})`,
-    `${report.dtype} on ${report.device}, ${formatCount(report.tokens)} tokens a pass (batch ${report.batchSize} x ${formatCount(report.maxLength)}), ` +
-      `checkpointing ${report.checkpointing}`,
+    `${report.dtype} on ${report.device}, ${formatCount(report.tokens)} tokens a pass (${batch}), checkpointing ${report.checkpointing}`,
   ].join('\n');
 }

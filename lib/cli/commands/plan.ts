@@ -1,8 +1,8 @@
 import { isObject } from '../../config/layers.js';
 import { configError } from '../../config/problems.js';
 import { resolvePlanLayers } from '../../config/resolve.js';
-import { parseSize } from '../../config/size.js';
 import { type PlanConfigInput, planConfigSchema } from '../../config/schema.js';
+import { parseSize } from '../../config/size.js';
 import type { Proposal } from '../api.js';
 import type { RegisterCommand } from '../commands.js';
 import { writeJson } from '../context.js';
@@ -12,7 +12,19 @@ import { formatTable } from '../table.js';
 import { planText } from './plan-text.js';
 
 /** Settings that change how much memory a run needs; the others are accepted from --config and --set and have no flag here. */
-const planned = ['method', 'optimizer', 'batchSize', 'gradientAccumulationSteps', 'maxLength', 'packing', 'dtype', 'device', 'threads', 'checkpointing', 'memoryLimit'];
+const planned = [
+  'method',
+  'optimizer',
+  'batchSize',
+  'gradientAccumulationSteps',
+  'maxLength',
+  'packing',
+  'dtype',
+  'device',
+  'threads',
+  'checkpointing',
+  'memoryLimit',
+];
 
 export const registerPlan: RegisterCommand = (program, context, setExitCode) => {
   const command = program
@@ -26,7 +38,9 @@ export const registerPlan: RegisterCommand = (program, context, setExitCode) => 
     const { merged, config } = resolvePlanLayers(settingLayers(command, context, planConfigSchema, { model }));
     const limit = fit === undefined ? undefined : parseSize(fit);
     if (fit !== undefined && limit === undefined) {
-      throw configError([{ path: [], message: `wanted a size such as 512MiB or 8GiB, got ${JSON.stringify(fit)}`, origin: { kind: 'flag', label: '--fit' } }]);
+      throw configError([
+        { path: [], message: `wanted a size such as 512MiB or 8GiB, got ${JSON.stringify(fit)}`, origin: { kind: 'flag', label: '--fit' } },
+      ]);
     }
     const input = merged.value as PlanConfigInput;
     const api = await context.api();
@@ -35,7 +49,9 @@ export const registerPlan: RegisterCommand = (program, context, setExitCode) => 
       if (json) writeJson(context.stdout, report);
       else context.stdout.write(planText(report));
       if (config.memoryLimit !== undefined && report.bytes.total > config.memoryLimit) {
-        context.stderr.write(`Needs ${formatBytes(report.bytes.total - config.memoryLimit)} more than memoryLimit; see --fit for settings that need less.\n`);
+        context.stderr.write(
+          `Needs ${formatBytes(report.bytes.total - config.memoryLimit)} more than memoryLimit; see --fit for settings that need less.\n`,
+        );
         setExitCode(4);
       }
       return;
@@ -62,7 +78,16 @@ export function proposalsText(proposals: Proposal[], asked: PlanConfigInput): st
   ]);
   const right = (title: string) => ({ title, align: 'right' as const });
   return formatTable(
-    [right('total'), { title: 'method' }, { title: 'optimizer' }, { title: 'dtype' }, right('batch'), right('length'), { title: 'checkpointing' }, { title: 'changes' }],
+    [
+      right('total'),
+      { title: 'method' },
+      { title: 'optimizer' },
+      { title: 'dtype' },
+      right('batch'),
+      right('length'),
+      { title: 'checkpointing' },
+      { title: 'changes' },
+    ],
     rows,
   );
 }

@@ -5,8 +5,9 @@ import { type TrainConfigInput, trainConfigSchema } from '../../config/schema.js
 import type { TrainingRun } from '../api.js';
 import type { RegisterCommand } from '../commands.js';
 import { type CommandContext, styleFor, writeJson } from '../context.js';
+import { resultText } from '../event-text.js';
 import { shellQuote } from '../format.js';
-import { createReporter, resultText } from '../progress.js';
+import { createReporter } from '../progress.js';
 import { addRunSettings, listSettings, settingLayers, settingsJson, settingsYaml } from '../settings.js';
 import { formatTable } from '../table.js';
 import { planText } from './plan-text.js';
@@ -30,7 +31,11 @@ export const registerTrain: RegisterCommand = (program, context, setExitCode) =>
     .option('--json', 'Every event as one line of JSON on stdout')
     .option('--print-config', 'Print all settings with where each comes from, and stop')
     .option('--dry-run', 'Check the settings, print the memory plan, and stop');
-  addRunSettings(command, trainConfigSchema, Object.keys(trainConfigSchema.shape).filter((key) => key !== 'model' && key !== 'data'))
+  addRunSettings(
+    command,
+    trainConfigSchema,
+    Object.keys(trainConfigSchema.shape).filter((key) => key !== 'model' && key !== 'data'),
+  )
     .addHelpText('after', () => `\n${learningRateText()}${examples}`)
     .action(async (model: string | undefined, data: string | undefined) => {
       setExitCode(await train(command, context, { model, data }));
@@ -45,8 +50,18 @@ function learningRateText(): string {
   return `Learning rates that auto stands for:\n${formatTable([{}, {}, { align: 'right' }, {}], rows)}`;
 }
 
-async function train(command: Command, context: CommandContext, places: { model: string | undefined; data: string | undefined }): Promise<number> {
-  const flags = command.optsWithGlobals<{ json?: boolean; printConfig?: boolean; dryRun?: boolean; color: boolean; resume?: string | true }>();
+async function train(
+  command: Command,
+  context: CommandContext,
+  places: { model: string | undefined; data: string | undefined },
+): Promise<number> {
+  const flags = command.optsWithGlobals<{
+    json?: boolean;
+    printConfig?: boolean;
+    dryRun?: boolean;
+    color: boolean;
+    resume?: string | true;
+  }>();
   const json = flags.json === true;
   const { config, merged } = resolveLayers(settingLayers(command, context, trainConfigSchema, places));
   if (flags.printConfig) {
@@ -70,7 +85,11 @@ async function train(command: Command, context: CommandContext, places: { model:
 }
 
 /** Shows a run to its end; stops it gently at the first signal and ends the process at the second. */
-async function follow(run: TrainingRun, context: CommandContext, options: { json: boolean; color: boolean; resume: string }): Promise<number> {
+async function follow(
+  run: TrainingRun,
+  context: CommandContext,
+  options: { json: boolean; color: boolean; resume: string },
+): Promise<number> {
   const reporter = createReporter(context, options);
   const style = styleFor(context.stderr, context.environment, options.color);
   let signal: keyof typeof exitCodes | undefined;
@@ -82,7 +101,9 @@ async function follow(run: TrainingRun, context: CommandContext, options: { json
     }
     signal = received;
     reporter.close();
-    context.stderr.write(`${style('yellow', 'Stopping')} after this step; once more to quit at once and lose what was done since the last checkpoint.\n`);
+    context.stderr.write(
+      `${style('yellow', 'Stopping')} after this step; once more to quit at once and lose what was done since the last checkpoint.\n`,
+    );
     // A failure of the run itself is reported below, where the run is awaited.
     run.stop().catch(() => undefined);
   });
