@@ -44,7 +44,7 @@
       "dependencies": ["nft_core", "nft_cpu_baseline"],
       "conditions": [
         ["target_arch=='x64'", { "dependencies": ["nft_cpu_avx2", "nft_cpu_avx512"] }],
-        ["OS=='linux'", { "ldflags": ["<@(nft_linux_link_flags)", "-pthread"] }]
+        ["OS=='linux'", { "ldflags": ["<@(nft_linux_link_flags)", "-Wl,--version-script=../native/exports.map", "-pthread"] }]
       ]
     }
   ],
