@@ -2,17 +2,18 @@ import type { FullConfig } from '../config/schema.js';
 import type { Parameter } from '../core/parameter.js';
 import type { CausalLm } from '../models/causal-lm.js';
 import * as ops from '../native/ops.js';
-import type { Method } from './method.js';
+import type { Method, TrainedParameter } from './method.js';
 import { firstTrainedLayer } from './train-last-layers.js';
 
 /** Full-parameter tuning. With trainLastLayers: only the last N blocks and the final norm; embedding and head stay frozen. */
 export const full: Method<FullConfig> = {
   apply(model, config, { dtype }) {
-    return [...trainedParameters(model, config)].map((parameter) => {
+    const trained = [...trainedParameters(model, config)].map((parameter): TrainedParameter => {
       parameter.trainable = true;
       const source = parameter.value;
       return { parameter, dtype, initialize: (target, context) => ops.cast(context, { x: source, y: target }) };
     });
+    return { trained };
   },
 };
 

@@ -1,9 +1,21 @@
+import type { FloatType } from '../core/dtype.js';
 import { Parameter } from '../core/parameter.js';
 import { nameStream } from '../core/rng.js';
 import type { Run } from '../core/run.js';
 import { Tensor } from '../core/tensor.js';
 import type { Linear, LinearAdapter } from '../layers/linear.js';
 import * as ops from '../native/ops.js';
+
+/** Tensor names of a layer's adapter as peft stores them. */
+export function loraNames(base: Linear): { a: string; b: string } {
+  const prefix = `base_model.model.${base.path}`;
+  return { a: `${prefix}.lora_A.weight`, b: `${prefix}.lora_B.weight` };
+}
+
+/** s = alpha / r, or alpha / sqrt(r) with rsLoRA (Kalajdzievski 2023, arXiv 2312.03732). */
+export function loraScale(alpha: number, rank: number, useRslora: boolean): number {
+  return useRslora ? alpha / Math.sqrt(rank) : alpha / rank;
+}
 
 interface LoraSaved {
   /** [N, R] = dropout(x) A^T */
@@ -35,15 +47,12 @@ export class LoraAdapter implements LinearAdapter {
     this.stream = nameStream(a.name);
   }
 
-  /** Fresh tensors for a layer: names as peft stores them; memory as `make` provides it. */
-  static create(
-    base: Linear,
-    options: { rank: number; scale: number; dropout: number; make: (name: string, shape: number[]) => Tensor },
-  ): LoraAdapter {
-    const prefix = `base_model.model.${base.path}`;
-    const parameter = (name: string, shape: number[]) => new Parameter(name, options.make(name, shape));
-    const a = parameter(`${prefix}.lora_A.weight`, [options.rank, base.inFeatures]);
-    const b = parameter(`${prefix}.lora_B.weight`, [base.outFeatures, options.rank]);
+  /** An adapter for a layer whose tensors have no memory yet. */
+  static create(base: Linear, options: { rank: number; scale: number; dropout: number; dtype: FloatType }): LoraAdapter {
+    const parameter = (name: string, shape: number[]) => new Parameter(name, Tensor.dry(options.dtype, shape, name));
+    const names = loraNames(base);
+    const a = parameter(names.a, [options.rank, base.inFeatures]);
+    const b = parameter(names.b, [base.outFeatures, options.rank]);
     for (const p of [a, b]) p.trainable = true;
     return new LoraAdapter(a, b, options.scale, options.dropout);
   }

@@ -1,10 +1,12 @@
 import type { LoraConfig } from '../config/schema.js';
 import { nameStream, randomKey } from '../core/rng.js';
-import { Tensor } from '../core/tensor.js';
+import { readAdapter } from '../formats/peft-adapter.js';
 import type { Linear } from '../layers/linear.js';
+import type { CausalLm } from '../models/causal-lm.js';
 import * as ops from '../native/ops.js';
-import { LoraAdapter } from './lora-adapter.js';
-import type { Method, MethodOptions, TrainedParameter } from './method.js';
+import { LoraAdapter, loraScale } from './lora-adapter.js';
+import { attachLora } from './lora-load.js';
+import type { AppliedMethod, Method, MethodOptions, TrainedParameter } from './method.js';
 import { patternValue, selectTargets } from './targets.js';
 import { firstTrainedLayer } from './train-last-layers.js';
 
@@ -14,9 +16,10 @@ import { firstTrainedLayer } from './train-last-layers.js';
  */
 export const lora: Method<LoraConfig> = {
   apply(model, config, options) {
+    if (config.initAdapter !== undefined) return continueAdapter(model, config.initAdapter, config.dropout, options);
     const blocks = model.blocks.slice(firstTrainedLayer(model, config.trainLastLayers));
     const linears = blocks.flatMap((b) => [...b.linears()]);
-    return selectTargets(linears, config.targets).flatMap((linear) => adapt(linear, config, options));
+    return { trained: selectTargets(linears, config.targets).flatMap((linear) => adapt(linear, config, options)) };
   },
 };
 
@@ -27,7 +30,7 @@ function adapt(linear: Linear, config: LoraConfig, { dtype, seed }: MethodOption
     rank,
     scale: loraScale(alpha, rank, config.useRslora),
     dropout: config.dropout,
-    make: (name, shape) => Tensor.dry(dtype, shape, name),
+    dtype,
   });
   linear.adapter = adapter;
   const bound = 1 / Math.sqrt(linear.inFeatures);
@@ -42,7 +45,8 @@ function adapt(linear: Linear, config: LoraConfig, { dtype, seed }: MethodOption
   ];
 }
 
-/** alpha / r, or alpha / sqrt(r) with rsLoRA. */
-export function loraScale(alpha: number, rank: number, useRslora: boolean): number {
-  return useRslora ? alpha / Math.sqrt(rank) : alpha / rank;
+// An adapter that is continued brings its own targets, ranks and scales.
+function continueAdapter(model: CausalLm, path: string, dropout: number, { dtype }: MethodOptions): AppliedMethod {
+  const adapter = readAdapter(path);
+  return { trained: attachLora(model, adapter, { dropout, dtype, trainable: true }), release: () => adapter.close() };
 }

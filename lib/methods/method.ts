@@ -18,10 +18,16 @@ export interface MethodOptions {
   seed: number;
 }
 
+export interface AppliedMethod {
+  trained: TrainedParameter[];
+  /** Gives back what initialize reads from; called once all parameters are initialized. */
+  release?(): void;
+}
+
 /**
  * A tuning method: decides what trains, and puts adapters on the model. Parameters it adds are dry until the session
  * gives them memory.
  */
 export interface Method<Config> {
-  apply(model: CausalLm, config: Config, options: MethodOptions): TrainedParameter[];
+  apply(model: CausalLm, config: Config, options: MethodOptions): AppliedMethod;
 }

@@ -10,7 +10,7 @@ import { Tensor } from '../core/tensor.js';
 import { HostContext } from '../formats/host-ops.js';
 import type { WeightSource } from '../formats/weights.js';
 import { methods } from '../methods/index.js';
-import type { TrainedParameter } from '../methods/method.js';
+import type { AppliedMethod, TrainedParameter } from '../methods/method.js';
 import { type Batch, type BatchCapacity, BatchBuffers, type HostBatch } from '../models/batch.js';
 import { buildCausalLm } from '../models/build.js';
 import type { CausalLm } from '../models/causal-lm.js';
@@ -81,9 +81,10 @@ export class Session {
     const accumulator = this.dtype === 'f64' ? 'f64' : 'f32';
     this.model = buildCausalLm(options.model, provider(weights, dry, options.frozenDtype ?? 'bf16'), { accumulator, dry });
 
-    const trained = applyMethod(this.model, config, this.dtype);
+    const { trained, release: releaseSources } = applyMethod(this.model, config, this.dtype);
     this.trained = trained.map((t) => t.parameter);
     this.trainedMemory = materialize(trained, dry, new HostContext(this.device));
+    releaseSources?.();
     this.frozenBytes = countFrozen(this.model, weights);
     this.state = new OptimizerState(
       makeOptimizer(config.optimizer, { weightDecayOn: options.weightDecayOn ?? 'matrices', accumulator }),
@@ -245,9 +246,9 @@ function provider(weights: WeightSource | undefined, dry: boolean, frozenDtype: 
   };
 }
 
-function applyMethod(model: CausalLm, config: PlanConfig, dtype: FloatType): TrainedParameter[] {
+function applyMethod(model: CausalLm, config: PlanConfig, dtype: FloatType): AppliedMethod {
   const { method, seed } = config;
-  // Adapters are small and keep f32 over a bf16 base, as peft does.
+  // Adapters are small and stay f32 over a bf16 base, as peft does.
   if (method.type === 'full') return methods.full.apply(model, method, { dtype: dtype === 'f64' ? 'f64' : method.dtype, seed });
   return methods.lora.apply(model, method, { dtype: dtype === 'f64' ? 'f64' : 'f32', seed });
 }
