@@ -39,6 +39,7 @@
       "native/kernels/cpu/rms_norm.cc",
       "native/kernels/cpu/rope.cc",
       "native/kernels/cpu/rows.cc",
+      "native/kernels/cpu/sample_token.cc",
       "native/kernels/cpu/table.cc"
     ],
     "nft_addon_sources": [

@@ -20,5 +20,6 @@ void fail_dtype(const char* op, const char* argument, const char* wanted, const 
 }
 
 void fail(const char* code, const std::string& message) { throw Error(code, message); }
+void fail(const char* code, const char* message) { throw Error(code, message); }
 
 }  // namespace nft

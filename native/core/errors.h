@@ -16,6 +16,7 @@ struct Error : std::runtime_error {
 [[noreturn]] void fail_shape(const char* op, const char* argument, const std::string& wanted, const Tensor& got);
 [[noreturn]] void fail_dtype(const char* op, const char* argument, const char* wanted, const Tensor& got);
 [[noreturn]] void fail(const char* code, const std::string& message);
+[[noreturn]] void fail(const char* code, const char* message);  // for kernels: keeps std::string out of their wide code
 std::string describe(const Tensor& t);  // "f32 [4, 16]"
 
 }  // namespace nft

