@@ -37,7 +37,7 @@ const tekken: PreTokenization = { normalizer: null, preTokenizer: split(casedWor
 const gpt4o: PreTokenization = {
   normalizer: null,
   preTokenizer: split(casedWords(`${contractions}?`, '\\p{N}{1,3}')),
-  ignoreMerges: false,
+  ignoreMerges: true,
   addBos: false,
 };
 

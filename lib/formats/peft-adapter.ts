@@ -1,100 +1,133 @@
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
-import type { Tensor } from '../core/tensor.js';
-import { type OutputFolderOptions, writeFileAtomic, writeFolderAtomic } from './atomic-file.js';
-import { corruptFile, unsupportedFile } from './file-error.js';
+import { existsSync, statSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { Tensor } from '../core/tensor.js';
+import { FinetuneError } from '../native/errors.js';
+import { sumOfSquares } from '../native/ops.js';
+import { writeFileAtomic, writeFolderAtomic } from './atomic-file.js';
+import { corruptFile, fileError, shown, unsupportedFile } from './file-error.js';
+import { HostContext } from './host-ops.js';
 import { type JsonObject, readJsonFile } from './json-file.js';
+import { adapterCard } from './peft-card.js';
+import { type AdapterConfig, loraConfigFile, parseAdapterConfig } from './peft-config.js';
 import { SafetensorsSource } from './safetensors.js';
-import { writeSafetensors } from './safetensors-writer.js';
+import { type TensorToWrite, writeSafetensors } from './safetensors-writer.js';
 
-/** adapter_config.json of a LoRA adapter, with the keys peft writes; the rest passes through. */
-export interface PeftConfig extends JsonObject {
-  peft_type: string;
-  r: number;
-  lora_alpha: number;
-  lora_dropout: number;
-  use_rslora: boolean;
-  target_modules: string[] | string;
-  rank_pattern: Record<string, number>;
-  alpha_pattern: Record<string, number>;
-}
+const configName = 'adapter_config.json';
+const weightsName = 'adapter_model.safetensors';
 
-/** An adapter as it lies on disk. Its tensors are views of the mapped file until close(). */
+/** An opened PEFT adapter folder. */
 export interface PeftAdapter {
   path: string;
-  config: PeftConfig;
-  /** By the names peft stores. */
+  config: AdapterConfig;
+  /** Views into the mapped file under PEFT's names, e.g. base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight. */
   tensors: Map<string, Tensor>;
+  /** Releases the map; the tensors throw ERR_DISPOSED from then on. */
   close(): void;
 }
 
-const weightsFile = 'adapter_model.safetensors';
+export interface ReadAdapterOptions {
+  /** peft_type values the caller can use. Default LORA only. */
+  types?: readonly string[] | undefined;
+}
 
 /**
  * Opens a PEFT adapter folder.
- * @throws ERR_FILE, ERR_MODEL_CORRUPT, or ERR_MODEL_UNSUPPORTED for another peft_type, an option that changes the result, or pickled weights
+ * @throws ERR_FILE, ERR_MODEL_CORRUPT (also for NaN or infinite values, naming the tensors), ERR_MODEL_UNSUPPORTED
  */
-export function readAdapter(path: string): PeftAdapter {
-  const configPath = join(path, 'adapter_config.json');
-  const config = readConfig(configPath, readJsonFile(configPath));
-  if (!existsSync(join(path, weightsFile)) && existsSync(join(path, 'adapter_model.bin')))
-    throw unsupportedFile(
-      join(path, 'adapter_model.bin'),
-      'holds pickled weights, which can run code when they are read',
-      'Load it in Python where you trust it and save it with safe_serialization=True.',
+export function readAdapter(path: string, options: ReadAdapterOptions = {}): PeftAdapter {
+  const folder = adapterFolder(path);
+  const configFile = join(folder, configName);
+  if (!existsSync(configFile))
+    throw new FinetuneError(
+      'ERR_FILE',
+      `${folder}: is no PEFT adapter folder, it has no ${configName}. Give the folder that PEFT or this package wrote.`,
+      { path: folder },
     );
-  const source = SafetensorsSource.openFile(join(path, weightsFile));
-  const tensors = new Map(source.names().map((name) => [name, source.tensor(name)]));
-  return { path, config, tensors, close: () => source.close() };
+  const config = parseAdapterConfig(readJsonFile(configFile), configFile, options.types ?? ['LORA']);
+  const file = weightsFile(folder);
+  const weights = SafetensorsSource.openFile(file);
+  try {
+    const tensors = new Map(weights.names().map((name) => [name, weights.tensor(name)]));
+    checkValues(tensors, file);
+    return { path: folder, config, tensors, close: () => weights.close() };
+  } catch (error) {
+    weights.close();
+    throw error;
+  }
 }
 
-/** Writes adapter_config.json, adapter_model.safetensors and README.md; the folder appears whole or not at all. */
+function adapterFolder(path: string): string {
+  try {
+    if (statSync(path).isDirectory()) return path;
+  } catch (cause) {
+    throw fileError(path, 'open this adapter', cause);
+  }
+  if ([configName, weightsName].includes(basename(path))) return dirname(path);
+  throw new FinetuneError('ERR_FILE', `${path}: is a file, the folder of a PEFT adapter was expected.`, { path });
+}
+
+function weightsFile(folder: string): string {
+  const file = join(folder, weightsName);
+  if (existsSync(file)) return file;
+  const pickled = join(folder, 'adapter_model.bin');
+  if (existsSync(pickled))
+    throw unsupportedFile(
+      pickled,
+      'pickled PyTorch weights can run any code when read, so they are not read',
+      'Convert them in Python: load the adapter with PeftModel.from_pretrained(base, folder) and save_pretrained(other_folder).',
+    );
+  throw new FinetuneError('ERR_FILE', `${folder}: has no ${weightsName}. Download or export the adapter again.`, { path: folder });
+}
+
+function checkValues(tensors: Map<string, Tensor>, path: string): void {
+  const context = new HostContext();
+  const sum = Tensor.allocate('f64', [1], 'other', 'sum of squares');
+  const bad: string[] = [];
+  try {
+    for (const [name, t] of tensors) {
+      if (!['f64', 'f32', 'f16', 'bf16'].includes(t.dtype))
+        throw unsupportedFile(path, `tensor ${shown(name)} is ${t.dtype}`, 'Adapters hold floating-point tensors.');
+      if (t.numElements === 0) throw corruptFile(path, `tensor ${shown(name)} of shape [${t.shape}] is empty`);
+      sum.write([0]);
+      sumOfSquares(context, { x: t, out: sum });
+      if (!Number.isFinite(sum.read()[0])) bad.push(name);
+    }
+  } finally {
+    sum.dispose();
+  }
+  if (bad.length === 0) return;
+  const named = `${bad.slice(0, 5).join(', ')}${bad.length > 5 ? ' ...' : ''}`;
+  const problem = `${bad.length} of ${tensors.size} tensors hold NaN or infinite values: ${named}`;
+  throw corruptFile(path, problem, 'The training that made them diverged: use an earlier checkpoint.');
+}
+
+export interface WriteAdapterOptions {
+  /** Replace the adapter in an existing folder. Default false: refuse a folder that is not empty. */
+  overwrite?: boolean | undefined;
+  /** More text for README.md, e.g. how it was trained. Markdown. */
+  notes?: string | undefined;
+  /** Type in the file. Default: each tensor's own. */
+  dtype?: 'f32' | 'bf16' | 'f16' | undefined;
+}
+
+/**
+ * Writes a PEFT adapter folder as a whole: adapter_config.json (the given keys over PEFT's defaults), adapter_model.safetensors,
+ * README.md.
+ * @param config keys as PEFT names them: r, lora_alpha, target_modules ...
+ * @param tensors under PEFT's names without the adapter's own name
+ * @throws ERR_FILE
+ */
 export function writeAdapter(
   folder: string,
   config: JsonObject,
   tensors: Iterable<[string, Tensor]>,
-  options: OutputFolderOptions = {},
+  options: WriteAdapterOptions = {},
 ): void {
-  writeFolderAtomic(folder, options, (temporary) => {
-    writeSafetensors(
-      join(temporary, weightsFile),
-      [...tensors].map(([name, tensor]) => ({ name, tensor })),
-    );
-    writeFileAtomic(join(temporary, 'adapter_config.json'), `${JSON.stringify(config, null, 2)}\n`);
-    writeFileAtomic(join(temporary, 'README.md'), modelCard(config));
+  const complete = loraConfigFile(config);
+  const list = [...tensors].map(([name, tensor]): TensorToWrite => ({ name, tensor, dtype: options.dtype }));
+  writeFolderAtomic(folder, { overwrite: options.overwrite, isStale: (file) => file === 'adapter_model.bin' }, (temporary) => {
+    writeFileAtomic(join(temporary, configName), `${JSON.stringify(complete, null, 2)}\n`);
+    writeSafetensors(join(temporary, weightsName), list);
+    writeFileAtomic(join(temporary, 'README.md'), adapterCard(complete, options.notes));
   });
-}
-
-function readConfig(path: string, json: JsonObject): PeftConfig {
-  if (json.peft_type !== 'LORA')
-    throw unsupportedFile(path, `has peft_type ${JSON.stringify(json.peft_type)}`, 'Supported is "LORA".');
-  for (const key of ['use_dora', 'lora_bias', 'use_bdlora'])
-    if (json[key] === true) throw unsupportedFile(path, `has ${key}: true`, 'Adapters with it are not supported.');
-  const number = (key: string, fallback: number): number => {
-    const value = json[key] ?? fallback;
-    if (typeof value !== 'number' || !Number.isFinite(value) || value < 0) throw corruptFile(path, `${key} must be a number`);
-    return value;
-  };
-  const pattern = (key: string): Record<string, number> => {
-    const value = json[key] ?? {};
-    if (typeof value !== 'object' || Object.values(value).some((v) => typeof v !== 'number'))
-      throw corruptFile(path, `${key} must map names to numbers`);
-    return value as Record<string, number>;
-  };
-  return {
-    ...json,
-    peft_type: 'LORA',
-    r: number('r', 8),
-    lora_alpha: number('lora_alpha', 8),
-    lora_dropout: number('lora_dropout', 0),
-    use_rslora: json.use_rslora === true,
-    target_modules: (json.target_modules ?? []) as string[] | string,
-    rank_pattern: pattern('rank_pattern'),
-    alpha_pattern: pattern('alpha_pattern'),
-  };
-}
-
-function modelCard(config: JsonObject): string {
-  const base = String(config.base_model_name_or_path ?? 'unknown');
-  return `---\nlibrary_name: peft\nbase_model: ${JSON.stringify(base)}\n---\n\n# LoRA adapter\n\nBase model: \`${base}\`. Rank ${config.r}, alpha ${config.lora_alpha}.\nLoad it with peft's \`PeftModel.from_pretrained\`, or with node-finetune's \`--adapter\`.\n`;
 }

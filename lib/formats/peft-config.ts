@@ -26,6 +26,18 @@ const loraSchema = z.looseObject({
   alpha_pattern: z.record(z.string(), z.number()).nullish().transform((v) => v ?? {}),
 });
 
+/** Options that make an adapter compute something else than y = x W + scale * (x A) B. */
+const resultChanging = [
+  'use_dora',
+  'lora_bias',
+  'fan_in_fan_out',
+  'use_bdlora',
+  'use_qalora',
+  'alora_invocation_tokens',
+  'arrow_config',
+  'layer_replication',
+];
+
 /** adapter_config.json of a low-rank adapter with PEFT's defaults filled in. */
 export type AdapterConfig = z.output<typeof loraSchema>;
 
@@ -38,6 +50,9 @@ export function parseAdapterConfig(raw: JsonObject, path: string, types: readonl
   const type = raw.peft_type;
   if (typeof type !== 'string') throw corruptFile(path, `peft_type must say the kind of adapter, got ${shown(type)}`);
   if (!types.includes(type)) throw unsupportedFile(path, `its peft_type is ${shown(type)}`, `Supported: ${types.join(', ')}.`);
+  const used = resultChanging.filter((key) => raw[key] !== undefined && raw[key] !== null && raw[key] !== false);
+  if (used.length > 0)
+    throw unsupportedFile(path, `it uses ${used.join(', ')}`, 'Merge the adapter into its base model with peft, and use the merged model.');
   const result = loraSchema.safeParse(raw);
   if (result.success) return result.data;
   const problems = result.error.issues.map((issue) => `${issue.path.join('.') || 'the file'}: ${issue.message}`);

@@ -1,42 +1,174 @@
-import type { DType } from '../core/dtype.js';
-import type { Tensor } from '../core/tensor.js';
+import { basename, dirname, join } from 'node:path';
+import { bytesOf, type DType, dtypes, type FloatType, isQuantized } from '../core/dtype.js';
+import { bytesOfShape, Tensor } from '../core/tensor.js';
 import { FinetuneError } from '../native/errors.js';
-import { writeFileAtomic } from './atomic-file.js';
+import { cast } from '../native/ops.js';
+import { type FileSink, writeFileAtomic } from './atomic-file.js';
+import { HostContext } from './host-ops.js';
 import { safetensorsDTypes } from './safetensors-header.js';
 import { byteChunks } from './tensor-store.js';
 
-/** A tensor with the name it gets in the file. */
-export interface NamedTensor {
-  name: string;
-  tensor: Tensor;
+/** A tensor that is made when its turn comes, so that a merged model never lies in memory whole. */
+export interface LazyTensor {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  make(): Tensor;
+  /** Called once the tensor is written. */
+  release?(t: Tensor): void;
 }
 
-const fileTypes = new Map(Object.entries(safetensorsDTypes).map(([fileType, dtype]) => [dtype as DType, fileType]));
+export interface TensorToWrite {
+  name: string;
+  tensor: Tensor | LazyTensor;
+  /** Type in the file. Default: the tensor's own, f32 for quantized ones. */
+  dtype?: FloatType | undefined;
+}
+
+export interface SafetensorsOptions {
+  /** Header metadata. Default {"format":"pt"}, which transformers expects. */
+  metadata?: Record<string, string> | undefined;
+}
+
+export interface ShardedOptions extends SafetensorsOptions {
+  /** Largest data section of a shard in bytes. Default 5 * 10^9, as transformers. A larger tensor gets a shard of its own. */
+  maxShardBytes?: number | undefined;
+}
+
+interface Planned extends TensorToWrite {
+  storedType: DType;
+  bytes: number;
+}
 
 /**
- * Writes tensors as they are to a safetensors file, copied out of native memory in bounded pieces. The file appears whole or not
- * at all. Order is that of the tensors.
- * @throws ERR_MODEL_UNSUPPORTED for storage types the format has no name for, ERR_FILE
+ * Writes one safetensors file as a whole (see writeFileAtomic). Tensors leave native memory in pieces of a few MiB. Wide types come
+ * first, then by name, as in the reference implementation, so that everything is aligned.
+ * @throws ERR_FILE, ERR_INTERNAL for a name given twice
  */
-export function writeSafetensors(path: string, tensors: readonly NamedTensor[], metadata: Record<string, string> = { format: 'pt' }): void {
-  const header: Record<string, unknown> = { __metadata__: metadata };
-  let at = 0;
-  for (const { name, tensor } of tensors) {
-    const dtype = fileTypes.get(tensor.dtype);
-    if (!dtype)
-      throw new FinetuneError('ERR_MODEL_UNSUPPORTED', `${path}: safetensors has no type ${tensor.dtype} (tensor ${name}); convert it first`, { name });
-    header[name] = { dtype, shape: tensor.shape, data_offsets: [at, at + tensor.bytes] };
-    at += tensor.bytes;
+export function writeSafetensors(path: string, tensors: Iterable<TensorToWrite>, options: SafetensorsOptions = {}): void {
+  writePlanned(path, planned(tensors), options);
+}
+
+/**
+ * Writes `<stem>.safetensors`, or where that exceeds maxShardBytes `<stem>-0000i-of-0000N.safetensors` and an index.
+ * @param path of the single file, e.g. folder/model.safetensors
+ * @returns the names of the files written
+ * @throws ERR_FILE
+ */
+export function writeSafetensorsSharded(path: string, tensors: Iterable<TensorToWrite>, options: ShardedOptions = {}): string[] {
+  const all = planned(tensors);
+  const shards = intoShards(all, options.maxShardBytes ?? 5e9);
+  if (shards.length === 1) {
+    writePlanned(path, all, options);
+    return [basename(path)];
   }
-  writeFileAtomic(path, (sink) => {
-    const json = Buffer.from(JSON.stringify(header), 'utf8');
-    // Padded with spaces so that the data begins at a multiple of 8, as the reference implementation does.
-    const padded = Buffer.alloc(Math.ceil(json.length / 8) * 8, 0x20);
-    json.copy(padded);
-    const length = Buffer.alloc(8);
-    length.writeBigUInt64LE(BigInt(padded.length));
-    sink.write(length);
-    sink.write(padded);
-    for (const { tensor } of tensors) for (const chunk of byteChunks(tensor)) sink.write(chunk);
+  const stem = basename(path, '.safetensors');
+  const digits = (n: number): string => String(n).padStart(5, '0');
+  const weightMap: [string, string][] = [];
+  const files = shards.map((shard, i) => {
+    const file = `${stem}-${digits(i + 1)}-of-${digits(shards.length)}.safetensors`;
+    writePlanned(join(dirname(path), file), shard, options);
+    for (const t of shard) weightMap.push([t.name, file]);
+    return file;
   });
+  const index = {
+    metadata: { total_size: all.reduce((sum, t) => sum + t.bytes, 0) },
+    weight_map: Object.fromEntries(weightMap.sort(([a], [b]) => (a < b ? -1 : 1))),
+  };
+  const indexFile = `${basename(path)}.index.json`;
+  writeFileAtomic(join(dirname(path), indexFile), `${JSON.stringify(index, null, 2)}\n`);
+  return [...files, indexFile];
+}
+
+function planned(tensors: Iterable<TensorToWrite>): Planned[] {
+  const names = new Set(['__metadata__']);
+  return [...tensors].map(({ name, tensor, dtype }) => {
+    if (names.has(name)) throw new FinetuneError('ERR_INTERNAL', `tensor ${name} was given twice or has a reserved name`);
+    names.add(name);
+    const storedType = dtype ?? (isQuantized(tensor.dtype) ? 'f32' : tensor.dtype);
+    return { name, tensor, storedType, bytes: bytesOfShape(storedType, tensor.shape) };
+  });
+}
+
+function intoShards(tensors: Planned[], maxBytes: number): Planned[][] {
+  const shards: Planned[][] = [[]];
+  let bytes = 0;
+  for (const t of tensors) {
+    if (bytes > 0 && bytes + t.bytes > maxBytes) {
+      shards.push([]);
+      bytes = 0;
+    }
+    shards.at(-1)?.push(t);
+    bytes += t.bytes;
+  }
+  return shards;
+}
+
+const storageNames = Object.fromEntries(
+  Object.entries(safetensorsDTypes).map(([storage, dtype]) => [dtype, storage]),
+) as Record<DType, string>;
+
+function writePlanned(path: string, tensors: Planned[], options: SafetensorsOptions): void {
+  const width = (t: Planned): number => dtypes[t.storedType].blockBytes;
+  const inOrder = [...tensors].sort((a, b) => width(b) - width(a) || (a.name < b.name ? -1 : 1));
+  writeFileAtomic(path, (sink) => {
+    sink.write(headerOf(inOrder, options.metadata ?? { format: 'pt' }));
+    for (const t of inOrder) writeTensor(sink, t);
+  });
+}
+
+function headerOf(tensors: Planned[], metadata: Record<string, string>): Uint8Array {
+  let offset = 0;
+  const entries: [string, unknown][] = [['__metadata__', metadata]];
+  for (const t of tensors) {
+    entries.push([t.name, { dtype: storageNames[t.storedType], shape: t.tensor.shape, data_offsets: [offset, offset + t.bytes] }]);
+    offset += t.bytes;
+  }
+  const json = Buffer.from(JSON.stringify(Object.fromEntries(entries)), 'utf8');
+  const padded = Math.ceil(json.length / 8) * 8; // the data begins at a multiple of 8
+  const header = Buffer.alloc(8 + padded, ' ');
+  header.writeBigUInt64LE(BigInt(padded), 0);
+  json.copy(header, 8);
+  return header;
+}
+
+function writeTensor(sink: FileSink, { name, tensor: source, storedType }: Planned): void {
+  if (source instanceof Tensor) {
+    writeBytes(sink, source, storedType);
+    return;
+  }
+  const made = source.make();
+  try {
+    if (made.shape.join() !== source.shape.join())
+      throw new FinetuneError('ERR_INTERNAL', `tensor ${name} was announced as [${source.shape}] and came as [${made.shape}]`);
+    writeBytes(sink, made, storedType);
+  } finally {
+    source.release?.(made);
+  }
+}
+
+function writeBytes(sink: FileSink, t: Tensor, storedType: DType): void {
+  if (t.dtype === storedType && t.isContiguous) for (const chunk of byteChunks(t)) sink.write(chunk);
+  else writeConverted(sink, t, storedType);
+}
+
+const chunkElements = 2 ** 20;
+
+// Rows through a small buffer; cast also packs strided rows.
+function writeConverted(sink: FileSink, t: Tensor, storedType: DType): void {
+  const { rows, cols } = t;
+  if (rows * cols === 0) return;
+  const asRows = new Tensor(t.segment, t.byteOffset, t.dtype, [rows, cols], t.name, t.rowStride);
+  const step = Math.max(1, Math.min(rows, Math.floor(chunkElements / cols)));
+  const buffer = Tensor.allocate(storedType, [step, cols], 'other', `${t.name} as ${storedType}`);
+  const context = new HostContext();
+  try {
+    for (let begin = 0; begin < rows; begin += step) {
+      const count = Math.min(step, rows - begin);
+      const piece = buffer.slice(0, count);
+      cast(context, { x: asRows.slice(begin, begin + count), y: piece });
+      sink.write(piece.readBytes(0, bytesOf(storedType, count * cols)));
+    }
+  } finally {
+    buffer.dispose();
+  }
 }
