@@ -38,7 +38,9 @@ export function defaultCacheDir(): string {
 export async function cacheKey(path: string, ...settings: unknown[]): Promise<string> {
   const file = createHash('sha256');
   for await (const chunk of createReadStream(path)) file.update(chunk as Buffer);
-  return createHash('sha256').update(JSON.stringify([version, file.digest('hex'), ...settings])).digest('hex');
+  return createHash('sha256')
+    .update(JSON.stringify([version, file.digest('hex'), ...settings]))
+    .digest('hex');
 }
 
 /** The cached data, or undefined where there is none or the file is damaged. */

@@ -52,11 +52,7 @@ type Render = (count: number, addGenerationPrompt?: boolean, last?: ChatMessage)
 
 /** Where turn i begins to be generated in the text that ends with it. */
 function turnStart(render: Render, message: ChatMessage, i: number, text: string): number {
-  const generated = message.role === 'assistant';
-  // Without any message templates fail or leave out what they put in front of the first one.
-  const before = i === 0 ? undefined : render(i, generated);
-  if (before !== undefined && text.startsWith(before)) return before.length;
-  const start = (generated ? startByCommonPrompt(render, i, text, before) : undefined) ?? startByProbe(render, message, i, text);
+  const start = i === 0 ? startOfFirst(render, message, text) : startAfterHistory(render, message.role === 'assistant', i, text);
   const answer = message.content.split('</think>').at(-1)?.trim() ?? '';
   if (start === undefined || !text.slice(start).includes(answer)) {
     throw new FinetuneError(
@@ -69,18 +65,22 @@ function turnStart(render: Render, message: ChatMessage, i: number, text: string
   return start;
 }
 
-/** The prompt opens what the turn fills in otherwise (an empty thinking block against thoughts): both share the header. */
-function startByCommonPrompt(render: Render, i: number, text: string, prompt: string | undefined): number | undefined {
-  if (prompt === undefined) return undefined;
+function startAfterHistory(render: Render, generated: boolean, i: number, text: string): number | undefined {
+  const before = render(i, generated);
+  if (text.startsWith(before)) return before.length;
   const history = render(i);
-  if (!text.startsWith(history)) return undefined;
-  const common = commonLength(prompt, text);
+  if (!generated || !text.startsWith(history)) return undefined;
+  // The prompt may open what the turn fills in otherwise (an empty thinking block against thoughts): both share the header.
+  const common = commonLength(before, text);
   return common > history.length ? common : undefined;
 }
 
-/** The turn with two other contents: what both begin with precedes the content. */
-function startByProbe(render: Render, message: ChatMessage, i: number, text: string): number | undefined {
-  const [a, b] = ['alpha', 'omega'].map((content) => render(i, false, { ...message, content })) as [string, string];
+/**
+ * Without any message templates fail, or leave out what they put in front of the first one, so the turn is rendered with two other
+ * contents: what both begin with precedes the content.
+ */
+function startOfFirst(render: Render, message: ChatMessage, text: string): number | undefined {
+  const [a, b] = ['alpha', 'omega'].map((content) => render(0, false, { ...message, content })) as [string, string];
   const common = commonLength(a, b);
   return common < a.length && text.startsWith(a.slice(0, common)) ? common : undefined;
 }

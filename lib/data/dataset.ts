@@ -86,7 +86,11 @@ function checkOptions(options: DataOptions): Settings {
   return { format, maxLength, trainOn, appendEos, promptsAsChat };
 }
 
-async function buildExamples(source: RowSource, tokenizer: Tokenizer | undefined, settings: Settings): Promise<{ examples: Example[]; report: DataReport }> {
+async function buildExamples(
+  source: RowSource,
+  tokenizer: Tokenizer | undefined,
+  settings: Settings,
+): Promise<{ examples: Example[]; report: DataReport }> {
   const counts = newCounts();
   const examples: Example[] = [];
   const dropped: DataReport['dropped'] = [];

@@ -33,14 +33,21 @@ export function newCounts(): EncodeCounts {
 }
 
 /** Token ids and learned flags of a sample: none where nothing is learned, several where a template needs it. Not cut. */
-export function encodeSample(sample: Sample, tokenizer: Tokenizer | undefined, options: EncodeOptions, counts: EncodeCounts): LearnedTokens[] {
+export function encodeSample(
+  sample: Sample,
+  tokenizer: Tokenizer | undefined,
+  options: EncodeOptions,
+  counts: EncodeCounts,
+): LearnedTokens[] {
   if (sample.kind === 'tokens') return [encodeTokens(sample, tokenizer, options)];
   if (!tokenizer) {
     throw new FinetuneError('ERR_CONFIG_INVALID', 'Rows of text need a tokenizer; without one only rows with input_ids can be read.');
   }
   switch (sample.kind) {
     case 'text':
-      return [finish(tokenizer, { ids: tokenizer.encode(sample.text), learned: new Uint8Array(), inexact: 0 }, { ...options, trainOn: 'all' })];
+      return [
+        finish(tokenizer, { ids: tokenizer.encode(sample.text), learned: new Uint8Array(), inexact: 0 }, { ...options, trainOn: 'all' }),
+      ];
     case 'pair':
       return encodePrompt(sample, tokenizer, options, counts);
     case 'chat':
@@ -64,17 +71,20 @@ function encodeTokens(sample: TokenSample, tokenizer: Tokenizer | undefined, opt
 
 function encodePrompt(sample: PairSample, tokenizer: Tokenizer, options: EncodeOptions, counts: EncodeCounts): LearnedTokens[] {
   if (options.promptsAsChat) {
-    const turns = [
-      { message: { role: 'user', content: sample.prompt } },
-      { message: { role: 'assistant', content: sample.completion } },
-    ];
+    const turns = [{ message: { role: 'user', content: sample.prompt } }, { message: { role: 'assistant', content: sample.completion } }];
     return encodeChat({ kind: 'chat', turns }, tokenizer, options, counts);
   }
   if (tokenizer.chatTemplate !== undefined) counts.plainPairs++;
   return [encodePlain(sample.prompt, sample.completion, tokenizer, options, counts)];
 }
 
-function encodePlain(prompt: string, completion: string, tokenizer: Tokenizer, options: EncodeOptions, counts: EncodeCounts): LearnedTokens {
+function encodePlain(
+  prompt: string,
+  completion: string,
+  tokenizer: Tokenizer,
+  options: EncodeOptions,
+  counts: EncodeCounts,
+): LearnedTokens {
   const tokens = encodePair(tokenizer, prompt, completion);
   counts.inexactBorders += tokens.inexact;
   return finish(tokenizer, tokens, options);

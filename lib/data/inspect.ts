@@ -1,6 +1,6 @@
+import { FinetuneError } from '../native/errors.js';
 import { type DataOptions, type DataReport, type DataSource, loadDataset } from './dataset.js';
 import { type Example, ignoredLabel } from './example.js';
-import { FinetuneError } from '../native/errors.js';
 import type { Tokenizer } from './tokenizer.js';
 
 /** A run of tokens that are all learned, or all not. */

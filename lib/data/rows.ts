@@ -43,7 +43,8 @@ export function dataPath(source: DataSource): string | undefined {
 /** Opens data without reading more of it than its first bytes. */
 export async function openRows(source: DataSource): Promise<RowSource> {
   const path = dataPath(source);
-  if (path === undefined) return { name: 'data', container: 'values', rows: valueRows(source as Iterable<unknown> | AsyncIterable<unknown>) };
+  if (path === undefined)
+    return { name: 'data', container: 'values', rows: valueRows(source as Iterable<unknown> | AsyncIterable<unknown>) };
   const name = basename(path);
   const container = await chooseContainer(path);
   if (container === 'plain') return { name, container, rows: plainText(path) };
@@ -92,7 +93,9 @@ async function chooseContainer(path: string): Promise<Container> {
   const extension = extname(path.replace(/\.gz$/, '')).toLowerCase();
   if (['.txt', '.text', '.md'].includes(extension)) return 'plain';
   if (['.csv', '.tsv', '.parquet', '.arrow', '.xlsx', '.zip'].includes(extension)) {
-    throw new FinetuneError('ERR_DATA_INVALID', `${path}: ${extension} files are not read. Convert the rows to JSON lines (.jsonl).`, { path });
+    throw new FinetuneError('ERR_DATA_INVALID', `${path}: ${extension} files are not read. Convert the rows to JSON lines (.jsonl).`, {
+      path,
+    });
   }
   const first = await firstByte(path);
   if (first === undefined) throw empty(path);

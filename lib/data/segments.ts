@@ -37,7 +37,12 @@ interface TokenBorder {
 }
 
 /** Token numbers of the borders where the pieces between them, tokenized alone, give the ids of the whole: the usual case. */
-function bordersByPieces(tokenizer: Tokenizer, text: string, ids: readonly number[], borders: readonly number[]): TokenBorder[] | undefined {
+function bordersByPieces(
+  tokenizer: Tokenizer,
+  text: string,
+  ids: readonly number[],
+  borders: readonly number[],
+): TokenBorder[] | undefined {
   const found: TokenBorder[] = [];
   let index = 0;
   let start = 0;
@@ -51,7 +56,7 @@ function bordersByPieces(tokenizer: Tokenizer, text: string, ids: readonly numbe
 
 /**
  * The token at a character: what comes before it, tokenized alone, mostly is a beginning of `ids`. Where the last tokens differ, the
- * rest is walked token by token, comparing lengths of decoded text from the same starting point.
+ * rest is walked token by token, comparing the decoded text from the same starting point.
  */
 function tokenAt(tokenizer: Tokenizer, text: string, ids: readonly number[], border: number): TokenBorder {
   const before = tokenizer.encode(text.slice(0, border));
@@ -59,12 +64,13 @@ function tokenAt(tokenizer: Tokenizer, text: string, ids: readonly number[], bor
   while (index < before.length && before[index] === ids[index]) index++;
   if (index === before.length) return { index, exact: true };
   const from = index;
-  const wanted = tokenizer.decode(before.slice(from)).length;
-  let reached = 0;
+  const wanted = tokenizer.decode(before.slice(from));
+  let reached = '';
   while (index < ids.length) {
-    const length = tokenizer.decode(ids.slice(from, index + 1)).replace(/\ufffd+$/, '').length;
-    if (length > wanted) break;
-    reached = length;
+    const decoded = tokenizer.decode(ids.slice(from, index + 1));
+    // Part of a character at the end, shown as U+FFFD, does not count: it may belong to what follows.
+    if (decoded !== wanted && decoded.replace(/\ufffd+$/, '').length >= wanted.length) break;
+    reached = decoded;
     index++;
   }
   return { index, exact: reached === wanted };

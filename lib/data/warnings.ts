@@ -1,6 +1,6 @@
+import { templateDate } from './chat-template.js';
 import type { EncodeCounts } from './encode-sample.js';
 import { type DataReport, nameDropped } from './report.js';
-import { templateDate } from './chat-template.js';
 import type { Tokenizer } from './tokenizer.js';
 
 /** More than this share of cut or dropped examples is worth a warning. */
@@ -33,7 +33,9 @@ export function dataWarnings(
     );
   }
   if (counts.plainInsteadOfChat > 0) {
-    warnings.push('The model has no chat template: the rows are plain text, Alpaca\'s prompt and the answer. Generate with the same prompt.');
+    warnings.push(
+      'The model has no chat template: the rows are plain text, a prompt and the answer. Generate with prompts of the same form.',
+    );
   }
   if (counts.plainPairs > 0) {
     warnings.push('Prompts and completions are plain text, without the chat template that the model has (promptsAsChat: true applies it).');

@@ -60,7 +60,14 @@ describe.skipIf(!hasShared)('stories260K', () => {
     const stories = json('data', 'corpus', 'tinystories_1000.json').slice(0, 200);
     const { examples, report } = await loadDataset(stories, tokenizer, { maxLength: 512, appendEos: false });
     expect(report).toMatchObject({ format: 'text', labelTokens: golden.story_loss.tokens, eosTrained: false });
-    const plan = new BatchPlan(examples, { batchSize: 4, gradientAccumulationSteps: 1, packing: false, maxLength: 512, shuffle: false, seed: 0 });
+    const plan = new BatchPlan(examples, {
+      batchSize: 4,
+      gradientAccumulationSteps: 1,
+      packing: false,
+      maxLength: 512,
+      shuffle: false,
+      seed: 0,
+    });
     const [batch] = plan.step(0, 0);
     expect(batch?.labelRows.length).toBe(examples.slice(0, 4).reduce((n, e) => n + e.inputIds.length - 1, 0));
   });

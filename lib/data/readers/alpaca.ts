@@ -1,4 +1,14 @@
-import { type ChatSample, type ChatTurn, describe, invalidRow, isRow, optionalString, type Reader, requireString, type Row } from './reader.js';
+import {
+  type ChatSample,
+  type ChatTurn,
+  describe,
+  invalidRow,
+  isRow,
+  optionalString,
+  type Reader,
+  type Row,
+  requireString,
+} from './reader.js';
 
 /** The prompt of Stanford Alpaca, which base models are customarily tuned with. Source: tatsu-lab/stanford_alpaca, "Data Release". */
 function alpacaPrompt(instruction: string, input: string): string {
@@ -13,7 +23,8 @@ function history(row: Row, where: string): ChatTurn[] {
   if (row.history === undefined || row.history === null) return [];
   if (!Array.isArray(row.history)) throw invalidRow(where, `"history" must be a list of [user, assistant]; came ${describe(row.history)}.`);
   return row.history.flatMap((pair: unknown, i) => {
-    if (!Array.isArray(pair) || pair.length !== 2) throw invalidRow(where, `history[${i}] must be [user, assistant]; came ${describe(pair)}.`);
+    if (!Array.isArray(pair) || pair.length !== 2)
+      throw invalidRow(where, `history[${i}] must be [user, assistant]; came ${describe(pair)}.`);
     return [
       { message: { role: 'user', content: requireString(pair[0], where, `history[${i}][0]`) } },
       { message: { role: 'assistant', content: requireString(pair[1], where, `history[${i}][1]`) } },

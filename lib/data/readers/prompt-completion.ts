@@ -1,4 +1,4 @@
-import { invalidRow, type Reader, requireString, type Row } from './reader.js';
+import { type ChatSample, invalidRow, type Reader, type Row, requireString } from './reader.js';
 import { readMessages, readTools } from './turns.js';
 
 const names = [
@@ -7,19 +7,28 @@ const names = [
   ['question', 'answer'],
 ] as const;
 
-function namesOf(row: Row): readonly [string, string] | undefined {
+function namesOf(row: Row): (typeof names)[number] | undefined {
   return names.find(([prompt, completion]) => row[prompt] !== undefined && row[completion] !== undefined);
 }
 
+/** A question is no text that an answer could go on: it is a turn of a conversation, or without a chat template a line of its own. */
+function readQuestion(row: Row, where: string): ChatSample {
+  const question = requireString(row.question, where, 'question');
+  const answer = requireString(row.answer, where, 'answer');
+  const turns = [{ message: { role: 'user', content: question } }, { message: { role: 'assistant', content: answer } }];
+  return { kind: 'chat', turns, plain: { prompt: `${question}\n`, completion: answer } };
+}
+
 /**
- * `{ prompt, completion }`, both text or both lists of messages; also `prompt`/`response` and `question`/`answer`.
- * Messages of the completion are learned as if they were one answer. Source: TRL, "Dataset formats", prompt-completion.
+ * `{ prompt, completion }` (or `response`), both text or both lists of messages; of messages, the assistant's in the completion are learned.
+ * `{ question, answer }` is a conversation. Source: TRL, "Dataset formats", prompt-completion.
  */
 export const promptCompletion: Reader = {
   keys: 'prompt and completion (or response), or question and answer',
   matches: (row) => namesOf(row) !== undefined,
   read(row, where) {
     const [promptName, completionName] = namesOf(row) ?? names[0];
+    if (promptName === 'question') return [readQuestion(row, where)];
     const prompt = row[promptName];
     const completion = row[completionName];
     if (!Array.isArray(prompt) && !Array.isArray(completion)) {

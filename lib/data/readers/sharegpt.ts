@@ -32,10 +32,12 @@ export const sharegpt: Reader = {
   matches: (row) => Array.isArray(row.conversations),
   read(row, where) {
     const list = row.conversations;
-    if (!Array.isArray(list) || list.length === 0) throw invalidRow(where, `"conversations" must be a list of turns; came ${describe(list)}.`);
-    const turns = isRow(list[0]) && list[0].role !== undefined
-      ? readMessages(list, where, 'conversations')
-      : list.map((item: unknown, i) => readTurn(item, `${where}: conversations[${i}]`));
+    if (!Array.isArray(list) || list.length === 0)
+      throw invalidRow(where, `"conversations" must be a list of turns; came ${describe(list)}.`);
+    const turns =
+      isRow(list[0]) && list[0].role !== undefined
+        ? readMessages(list, where, 'conversations')
+        : list.map((item: unknown, i) => readTurn(item, `${where}: conversations[${i}]`));
     const system = optionalString(row.system, where, 'system');
     if (system !== '') turns.unshift({ message: { role: 'system', content: system } });
     const tools = readTools(row.tools, where);

@@ -40,7 +40,8 @@ function readContent(content: unknown, message: ChatMessage, where: string): voi
     if (type === 'text') message.content += text;
     else if (type === 'reasoning') message.reasoning_content = `${(message.reasoning_content as string | undefined) ?? ''}${text}`;
     else if (type === 'tool_call') calls.push(parseJson(text, where, 'tool_call'));
-    else throw invalidRow(where, `a part of the type ${JSON.stringify(type)} cannot be learned; only text is (text, reasoning, tool_call).`);
+    else
+      throw invalidRow(where, `a part of the type ${JSON.stringify(type)} cannot be learned; only text is (text, reasoning, tool_call).`);
   }
   if (calls.length > 0) message.tool_calls = [...(Array.isArray(message.tool_calls) ? message.tool_calls : []), ...calls.flat()];
 }
@@ -83,5 +84,7 @@ export function readTools(value: unknown, where: string): unknown[] | undefined 
   const list = typeof value === 'string' ? parseJson(value, where, 'tools') : value;
   if (!Array.isArray(list)) throw invalidRow(where, `"tools" must be a list of function schemas; came ${describe(list)}.`);
   if (list.length === 0) return undefined;
-  return list.map((tool: unknown) => (isRow(tool) && typeof tool.name === 'string' && !tool.function ? { type: 'function', function: tool } : tool));
+  return list.map((tool: unknown) =>
+    isRow(tool) && typeof tool.name === 'string' && !tool.function ? { type: 'function', function: tool } : tool,
+  );
 }
