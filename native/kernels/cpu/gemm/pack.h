@@ -53,8 +53,15 @@ NFT_INLINE void transpose(f32v* r) {
     t[j + 4] = _mm256_permute2f128_ps(r[j], r[j + 4], 0x31);
   }
 #else
-  for (int i = 0; i < kLanes; ++i)
-    for (int j = 0; j < kLanes; ++j) t[i][j] = r[j][i];
+  for (int i = 0; i < 4; i += 2) {
+    const f32v low = __builtin_shufflevector(r[i], r[i + 1], 0, 4, 1, 5);
+    r[i + 1] = __builtin_shufflevector(r[i], r[i + 1], 2, 6, 3, 7);
+    r[i] = low;
+  }
+  for (int j = 0; j < 2; ++j) {
+    t[2 * j] = __builtin_shufflevector(r[j], r[j + 2], 0, 1, 4, 5);
+    t[2 * j + 1] = __builtin_shufflevector(r[j], r[j + 2], 2, 3, 6, 7);
+  }
 #endif
   for (int i = 0; i < kLanes; ++i) r[i] = t[i];
 }
