@@ -29,8 +29,7 @@ function isTypeScriptCurrent() {
   const inputs = files('lib').filter((path) => path.endsWith('.ts') && !path.endsWith('.d.ts'));
   const outputs = new Set(files('dist').filter((path) => path.endsWith('.js')));
   return (
-    outputs.size === inputs.length &&
-    inputs.every((path) => outputs.has(outputOf(path)) && modified(path) <= modified(outputOf(path)))
+    outputs.size === inputs.length && inputs.every((path) => outputs.has(outputOf(path)) && modified(path) <= modified(outputOf(path)))
   );
 }
 

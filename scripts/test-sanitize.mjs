@@ -28,8 +28,4 @@ function ops() {
 }
 
 setupOrExit();
-printTotal([
-  ctest('test-asan', [`-DNFT_SANITIZE=${sanitizers}`]),
-  ctest('test-tsan', ['-DNFT_SANITIZE=thread']),
-  ops(),
-]);
+printTotal([ctest('test-asan', [`-DNFT_SANITIZE=${sanitizers}`]), ctest('test-tsan', ['-DNFT_SANITIZE=thread']), ops()]);
