@@ -25,6 +25,9 @@ const allowed = [
 ];
 
 const packed = (JSON.parse(output('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'])) as PackReport[])[0] as PackReport;
+const { packages: lock } = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as {
+  packages: Record<string, { hasInstallScript?: boolean; dependencies?: object; optionalDependencies?: object }>;
+};
 const dist = filesBelow(join(root, 'dist')).filter((path) => path.endsWith('.js'));
 
 /** Text of every node of a file that `match` accepts, functions left out unless `deep`. */
@@ -51,15 +54,18 @@ describe('package.json', () => {
   });
 
   it('depends only on packages without scripts and without dependencies of their own', () => {
-    const lock = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as {
-      packages: Record<string, { hasInstallScript?: boolean; dependencies?: object }>;
-    };
     for (const name of Object.keys(manifest.dependencies)) {
-      const entry = lock.packages[`node_modules/${name}`];
+      const entry = lock[`node_modules/${name}`];
       expect(entry, name).toBeDefined();
       expect(entry?.hasInstallScript, name).toBeUndefined();
       expect(entry?.dependencies, name).toBeUndefined();
     }
+  });
+
+  // npm install leaves out what a registry mirror does not have; npm ci then refuses the lock file.
+  it('is locked for every platform', () => {
+    const optional = Object.values(lock).flatMap((entry) => Object.keys(entry.optionalDependencies ?? {}));
+    expect(optional.filter((name) => !lock[`node_modules/${name}`])).toEqual([]);
   });
 
   it('passes publint', async () => {
