@@ -71,24 +71,19 @@ struct Workspace {
   }
 };
 
-// dst[i * stride + c] = scale * column `col + c` of row first + i, c < n, zeros up to stride.
-static void pack_rows(const Tensor& t, int64_t first, int64_t rows, int64_t col, int64_t n, int64_t stride, float scale,
-                      float* dst) {
-  const simd::f32v factor = simd::set1(scale);
+// dst[i * stride + c] = column `col + c` of row first + i, c < n, zeros up to stride.
+static void pack_rows(const Tensor& t, int64_t first, int64_t rows, int64_t col, int64_t n, int64_t stride, float* dst) {
   for (int64_t i = 0; i < rows; ++i, dst += stride) {
     load_f32(t.dtype, element(t, first + i, col), dst, n);
     for (int64_t c = n; c < stride; ++c) dst[c] = 0;
-    if (scale != 1.f)
-      for (int64_t c = 0; c < stride; c += simd::kLanes) simd::F32::store(dst + c, simd::F32::load(dst + c) * factor);
   }
 }
 
 // The query heads of one key head, queries [first, first + n): rows of `width`, query * group + head.
-static void pack_queries(const AttentionBlocks& b, const Tensor& t, int64_t head, int64_t first, int64_t n, float scale,
-                         float* dst) {
+static void pack_queries(const AttentionBlocks& b, const Tensor& t, int64_t head, int64_t first, int64_t n, float* dst) {
   for (int64_t i = 0; i < n; ++i)
     for (int64_t g = 0; g < b.group; ++g, dst += b.width)
-      pack_rows(t, first + i, 1, (head * b.group + g) * b.D, b.D, b.width, scale, dst);
+      pack_rows(t, first + i, 1, (head * b.group + g) * b.D, b.D, b.width, dst);
 }
 
 // dst[c * kKeyBlock + j] = column col + c of row first + j, zeros from n up to whole vectors.
@@ -116,7 +111,7 @@ struct RowsView {
 // Keys or values as rows of `width` f32: in place where the tensor allows it, else packed.
 NFT_INLINE RowsView key_rows(const AttentionBlocks& b, const Tensor& t, int64_t first, int64_t n, int64_t head, float* packed) {
   if (t.dtype == DType::f32 && b.D == b.width) return {reinterpret_cast<const float*>(element(t, first, head * b.D)), t.row_stride};
-  pack_rows(t, first, n, head * b.D, b.D, b.width, 1.f, packed);
+  pack_rows(t, first, n, head * b.D, b.D, b.width, packed);
   return {packed, b.width};
 }
 
@@ -127,6 +122,30 @@ struct Columns {
 NFT_INLINE Columns visible_columns(const AttentionBlocks& b, int64_t position, int64_t first_key, int64_t keys) {
   return {b.window > 0 ? max64(0, position - b.window + 1 - first_key) : 0, min64(keys, position + 1 - first_key)};
 }
+
+// z = scale * score, capped. slope: dz / d(scale * score).
+struct ScoreMap {
+  simd::f32v scale, cap, inverse_cap;
+  bool capped;
+
+  explicit NFT_MEMBER ScoreMap(const AttentionBlocks& b)
+      : scale(simd::set1(b.scale)),
+        cap(simd::set1(b.softcap)),
+        inverse_cap(simd::set1(b.softcap > 0 ? 1 / b.softcap : 0)),
+        capped(b.softcap > 0) {}
+  NFT_MEMBER simd::f32v operator()(simd::f32v score) const {
+    const simd::f32v z = score * scale;
+    return capped ? cap * simd::tanh(z * inverse_cap) : z;
+  }
+  NFT_MEMBER simd::f32v operator()(simd::f32v score, simd::f32v& slope) const {
+    const simd::f32v z = score * scale;
+    slope = simd::set1(1.f);
+    if (!capped) return z;
+    const simd::f32v t = simd::tanh(z * inverse_cap);
+    slope = (1.f - t) * (1.f + t);
+    return cap * t;
+  }
+};
 
 NFT_INLINE simd::i32v lane_mask(int64_t col, const Columns& c) {
   simd::i32v index;

@@ -47,13 +47,13 @@ float dot(const float* x, const float* y, int64_t n) {
   return simd::reduce_add(sum);
 }
 
-// Queries [begin, end): q * scale, dout, lse, delta = dout . o. dq's buffer serves as scratch for o.
+// Queries [begin, end): q, dout, lse, delta = dout . o. dq's buffer serves as scratch for o.
 void load_queries(const AttentionBackward& a, const AttentionBlocks& b, const Sequence& s, int64_t head, int64_t begin,
                   int64_t end, const Buffers& w) {
   const int64_t first = s.q_begin + begin, n = end - begin;
-  pack_queries(b, a.q, head, first, n, b.scale, w.q);
-  pack_queries(b, a.dout, head, first, n, 1.f, w.dout);
-  pack_queries(b, a.o, head, first, n, 1.f, w.dq);
+  pack_queries(b, a.q, head, first, n, w.q);
+  pack_queries(b, a.dout, head, first, n, w.dout);
+  pack_queries(b, a.o, head, first, n, w.dq);
   for (int64_t i = 0; i < n; ++i)
     for (int64_t g = 0; g < b.group; ++g) {
       const int64_t r = i * b.group + g;
@@ -64,17 +64,11 @@ void load_queries(const AttentionBackward& a, const AttentionBlocks& b, const Se
 
 // scores -> p = exp(z - lse), dp -> dz = p (dp - delta) [* (1 - (z / softcap)^2)]; 0 where the query does not see the key.
 void score_gradient(const AttentionBlocks& b, float* p, float* dp, Columns visible, int64_t cols, float lse, float delta) {
-  const bool capped = b.softcap > 0;
-  const f32v cap = set1(b.softcap), inverse_cap = set1(capped ? 1 / b.softcap : 0);
+  const ScoreMap map(b);
   for (int64_t c = 0; c < cols; c += simd::kLanes) {
-    f32v z = simd::F32::load(p + c), slope = set1(1.f);
-    if (capped) {
-      const f32v t = simd::tanh(z * inverse_cap);
-      z = cap * t;
-      slope = (1.f - t) * (1.f + t);
-    }
-    f32v probability = simd::exp(z - lse), gradient = probability * (simd::F32::load(dp + c) - delta);
-    if (capped) gradient *= slope;
+    f32v slope;
+    const f32v z = map(simd::F32::load(p + c), slope);
+    f32v probability = simd::exp(z - lse), gradient = probability * (simd::F32::load(dp + c) - delta) * slope;
     if (c < visible.low || c + simd::kLanes > visible.high) {
       const simd::i32v mask = lane_mask(c, visible);
       probability = simd::select(mask, probability, simd::zero());
@@ -126,15 +120,17 @@ void block_backward(const AttentionBlocks& b, const Sequence& s, int64_t begin, 
   }
 }
 
+void multiply(float* p, int64_t n, float factor) {
+  for (int64_t c = 0; c < n; c += simd::kLanes) simd::F32::store(p + c, simd::F32::load(p + c) * factor);
+}
 void clear(float* p, int64_t rows, int64_t width) { std::memset(p, 0, static_cast<size_t>(rows * width) * sizeof(float)); }
 
 void write_dq(const AttentionBackward& a, const AttentionBlocks& b, const Sequence& s, int64_t head, int64_t begin, int64_t end,
               const Buffers& w) {
-  const f32v scale = set1(b.scale);
   float* dq = w.dq;
   for (int64_t i = begin; i < end; ++i)
     for (int64_t g = 0; g < b.group; ++g, dq += b.width) {
-      for (int64_t c = 0; c < b.width; c += simd::kLanes) simd::F32::store(dq + c, simd::F32::load(dq + c) * scale);
+      multiply(dq, b.width, b.scale);
       store_f32(a.dq.dtype, dq, element(a.dq, s.q_begin + i, (head * b.group + g) * b.D), b.D);
     }
 }
@@ -143,6 +139,7 @@ void write_key_gradients(const AttentionBackward& a, const AttentionBlocks& b, c
                          int64_t keys, const Buffers& w) {
   for (int64_t j = 0; j < keys; ++j) {
     const int64_t row = s.k_begin + first + j;
+    multiply(w.dk + j * b.width, b.width, b.scale);
     store_f32(a.dk.dtype, w.dk + j * b.width, element(a.dk, row, head * b.D), b.D);
     store_f32(a.dv.dtype, w.dv + j * b.width, element(a.dv, row, head * b.D), b.D);
   }

@@ -44,12 +44,10 @@ void direct_scores(const AttentionBlocks& b, const float* q, int64_t rows, const
 // Scores of one row to exp(z - largest), with the running maximum and sum; o[width] is rescaled when the maximum grew.
 void softmax_row(const AttentionBlocks& b, float* scores, Columns visible, float& largest, float& sum, float* o) {
   const int64_t cols = round_up(visible.high, simd::kLanes);
-  const bool capped = b.softcap > 0;
-  const f32v cap = set1(b.softcap), inverse_cap = set1(capped ? 1 / b.softcap : 0);
+  const ScoreMap map(b);
   f32v maximum = set1(-kInfinity);
   for (int64_t c = 0; c < cols; c += simd::kLanes) {
-    f32v z = simd::F32::load(scores + c);
-    if (capped) z = cap * simd::tanh(z * inverse_cap);
+    f32v z = map(simd::F32::load(scores + c));
     if (c < visible.low || c + simd::kLanes > visible.high) z = simd::select(lane_mask(c, visible), z, set1(-kInfinity));
     simd::F32::store(scores + c, z);
     maximum = simd::max(maximum, z);
@@ -119,7 +117,7 @@ void write_output(const AttentionForward& a, const AttentionBlocks& b, const Uni
 void run_unit(const AttentionForward& a, const AttentionBlocks& b, const Unit& u, const Buffers& w) {
   const Sequence& s = u.sequence;
   const int64_t queries = u.end - u.begin, rows = queries * b.group;
-  pack_queries(b, a.q, u.head, s.q_begin + u.begin, queries, b.scale, w.q);
+  pack_queries(b, a.q, u.head, s.q_begin + u.begin, queries, w.q);
   std::memset(w.o, 0, static_cast<size_t>(rows * b.width) * sizeof(float));
   for (int64_t r = 0; r < rows; ++r) w.largest[r] = -kInfinity, w.sum[r] = 0;
   const bool direct = rows <= kDirectRows;

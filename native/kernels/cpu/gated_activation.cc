@@ -16,21 +16,23 @@ using simd::set1;
 struct Silu {
   static NFT_MEMBER f32v value(f32v g) { return g / (1.f + simd::exp(-g)); }
   static NFT_MEMBER void both(f32v g, f32v& f, f32v& slope) {
-    const f32v s = simd::sigmoid(g);
+    f32v complement;
+    const f32v s = simd::sigmoid(g, complement);
     f = g * s;
-    slope = s * fma(g, 1.f - s, set1(1.f));
+    slope = s * fma(g, complement, set1(1.f));
   }
 };
 
 // (1 + tanh u) / 2 = sigmoid(2 u), which keeps its relative accuracy for negative u.
 struct GeluTanh {
   static constexpr float kTwoRoot = 1.5957691216f;  // 2 sqrt(2 / pi)
-  static NFT_MEMBER f32v gate(f32v g) { return simd::sigmoid(kTwoRoot * g * fma(g * g, set1(0.044715f), set1(1.f))); }
-  static NFT_MEMBER f32v value(f32v g) { return g * gate(g); }
+  static NFT_MEMBER f32v twice_u(f32v g) { return kTwoRoot * g * fma(g * g, set1(0.044715f), set1(1.f)); }
+  static NFT_MEMBER f32v value(f32v g) { return g * simd::sigmoid(twice_u(g)); }
   static NFT_MEMBER void both(f32v g, f32v& f, f32v& slope) {
-    const f32v s = gate(g), inner_slope = kTwoRoot * fma(g * g, set1(3 * 0.044715f), set1(1.f));
+    f32v complement;
+    const f32v s = simd::sigmoid(twice_u(g), complement), inner_slope = kTwoRoot * fma(g * g, set1(3 * 0.044715f), set1(1.f));
     f = g * s;
-    slope = s * fma(g * inner_slope, 1.f - s, set1(1.f));
+    slope = s * fma(g * inner_slope, complement, set1(1.f));
   }
 };
 

@@ -35,6 +35,12 @@ NFT_INLINE f32v exp(f32v x) {
 
 // 1 / (1 + e^-x), at most 2.5 ulp for x > -87; below, within 1.2e-38.
 NFT_INLINE f32v sigmoid(f32v x) { return 1.f / (1.f + exp(-x)); }
+// With complement = 1 - sigmoid(x), as accurate relative to itself. Takes x < -87 for -87: beyond, e^-x leaves f32.
+NFT_INLINE f32v sigmoid(f32v x, f32v& complement) {
+  const f32v e = exp(min(set1(87.f), -x)), s = 1.f / (1.f + e);
+  complement = e * s;
+  return s;
+}
 
 // tanh x, at most 2 ulp.
 NFT_INLINE f32v tanh(f32v x) {
