@@ -1,8 +1,9 @@
 """Random adapters as PEFT writes them, for the tests that load foreign adapters.
 
   python scripts/judges/make_peft_adapter.py MODEL_DIR OPTIONS.json IDS.json OUT_DIR
+  python scripts/judges/make_peft_adapter.py --jobs JOBS.json
 
-OPTIONS.json: arguments of peft.LoraConfig (r, lora_alpha, target_modules, rank_pattern, alpha_pattern, use_rslora,
+JOBS.json is a list of {"model", "options", "ids", "out"}, options given in place. OPTIONS.json: arguments of peft.LoraConfig (r, lora_alpha, target_modules, rank_pattern, alpha_pattern, use_rslora,
 layers_to_transform, ...) plus "seed" and "storage" ("float32", "bfloat16" or "float16": the type the tensors are stored in).
 A and B are both random, so that every tensor matters. OUT_DIR gets the adapter folder and logits.safetensors with
 logits.<i> [T, V] float32 for each sequence of IDS.json, computed from the adapter as stored.
@@ -28,19 +29,26 @@ def randomise(model, seed):
                 p.copy_(0.3 * torch.randn(p.shape, generator=generator) / p.shape[1] ** 0.5)
 
 
-def main():
-    if len(sys.argv) != 5:
-        raise SystemExit(__doc__)
-    base, options_file, ids, out = sys.argv[1:]
-    options = json.loads(Path(options_file).read_text())
+def make(model, options, ids, out):
     seed, storage = options.pop("seed", 0), getattr(torch, options.pop("storage", "float32"))
-    model = peft.get_peft_model(load_model(base), peft.LoraConfig(task_type="CAUSAL_LM", **options))
-    randomise(model, seed)
-    for name, p in model.named_parameters():
+    adapted = peft.get_peft_model(load_model(model), peft.LoraConfig(task_type="CAUSAL_LM", **options))
+    randomise(adapted, seed)
+    for p in adapted.parameters():
         if p.requires_grad:
             p.data = p.data.to(storage)
-    model.save_pretrained(out)
-    save_file(logits_by_sequence(load_adapter(load_model(base), out), read_sequences(ids)), f"{out}/logits.safetensors")
+    adapted.save_pretrained(out)
+    save_file(logits_by_sequence(load_adapter(load_model(model), out), read_sequences(ids)), f"{out}/logits.safetensors")
+
+
+def main():
+    if len(sys.argv) == 3 and sys.argv[1] == "--jobs":
+        for job in json.loads(Path(sys.argv[2]).read_text()):
+            make(**job)
+    elif len(sys.argv) == 5:
+        model, options, ids, out = sys.argv[1:]
+        make(model, json.loads(Path(options).read_text()), ids, out)
+    else:
+        raise SystemExit(__doc__)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,15 @@
 """Logits of a base model with a PEFT adapter, by transformers + peft: judges the adapters we write.
 
   python scripts/judges/peft_logits.py MODEL_DIR ADAPTER_DIR IDS.json OUT.safetensors
+  python scripts/judges/peft_logits.py --jobs JOBS.json
 
 IDS.json holds [[id, ...], ...]. OUT gets logits.<i> [T, V] float32 for each sequence. Fails if the adapter holds a tensor that
-the model has no place for, or lacks one.
+the model has no place for, or lacks one. JOBS.json is a list of {"model", "adapter", "ids", "out"}, for many in one process;
+without "adapter" the model is judged as it is.
 """
+import json
 import sys
+from pathlib import Path
 
 from load import load_model, logits_by_sequence, read_sequences
 
@@ -24,12 +28,20 @@ def load_adapter(model, folder):
     return adapted
 
 
+def judge(model, ids, out, adapter=None):
+    loaded = load_model(model)
+    save_file(logits_by_sequence(load_adapter(loaded, adapter) if adapter else loaded, read_sequences(ids)), out)
+
+
 def main():
-    if len(sys.argv) != 5:
+    if len(sys.argv) == 3 and sys.argv[1] == "--jobs":
+        for job in json.loads(Path(sys.argv[2]).read_text()):
+            judge(**job)
+    elif len(sys.argv) == 5:
+        model, adapter, ids, out = sys.argv[1:]
+        judge(model, ids, out, adapter)
+    else:
         raise SystemExit(__doc__)
-    base, adapter, ids, out = sys.argv[1:]
-    sequences = read_sequences(ids)
-    save_file(logits_by_sequence(load_adapter(load_model(base), adapter), sequences), out)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,128 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { resolvePlanConfig } from '../../lib/config/resolve.js';
+import type { PlanConfigInput } from '../../lib/config/schema.js';
+import { openModel } from '../../lib/formats/model-source.js';
+import { saveResult } from '../../lib/trainer/save-result.js';
+import { hasShared, sharedPath } from '../shared.js';
+import { fixtureNames, fixturePath, pack, readExpected } from './fixture.js';
+import { distanceFromJudge, hasPython, judge, writeInput } from './judge.js';
+import { logitsOf, openSession, product } from './model-session.js';
+import { initialAdapter } from './trajectory.js';
+
+type Method = Exclude<PlanConfigInput['method'], undefined>;
+
+const { sequences, labels } = readExpected('llama');
+const stories = sharedPath('models', 'stories260K');
+const folder = mkdtempSync(join(tmpdir(), 'node-finetune-judges-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** Trains some steps, saves to `out`, and returns the logits of each sequence. */
+function trainAndSave(model: string, method: Method, steps: number, out: string): ArrayLike<number>[] {
+  const options = { method, learningRate: 0.01 };
+  const batch = pack(sequences, labels);
+  const session = openSession(model, options, [batch], product);
+  const source = openModel(model, { weights: false });
+  for (let step = 1; step <= steps; step++) session.step([batch], step, 0.01);
+  saveResult(session, source, resolvePlanConfig({ model, ...options }), out, { overwrite: false });
+  const logits = sequences.map((ids) => logitsOf(session, pack([ids], [ids]), product));
+  session.dispose();
+  return logits;
+}
+
+interface Case {
+  name: string;
+  model: string;
+  method: Method;
+  steps: number;
+}
+
+const lora = { type: 'lora', rank: 4, alpha: 8 } as const;
+const adapters: Case[] = [
+  ...fixtureNames.map((name) => ({ name: `all linear layers of ${name}`, model: fixturePath(name), method: lora, steps: 3 })),
+  ...(hasShared
+    ? [
+        {
+          name: 'some targets, ranks and alphas by pattern, rsLoRA',
+          model: stories,
+          method: {
+            ...lora,
+            targets: ['q_proj', 'o_proj', 'down_proj'],
+            rankPattern: { 'layers.1.self_attn.q_proj': 2, o_proj: 6 },
+            alphaPattern: { down_proj: 3 },
+            useRslora: true,
+          },
+          steps: 3,
+        },
+        { name: 'a wildcard target', model: stories, method: { ...lora, targets: ['layers.*.mlp.up_proj', 'k_proj'] }, steps: 3 },
+        { name: 'the last two layers', model: stories, method: { ...lora, trainLastLayers: 2 }, steps: 3 },
+        { name: 'a foreign adapter, continued', model: stories, method: { type: 'lora' as const, initAdapter: initialAdapter }, steps: 3 },
+      ]
+    : []),
+];
+const models: Case[] = fixtureNames.map((name) => ({ name, model: fixturePath(name), method: { type: 'full', dtype: 'f32' }, steps: 3 }));
+
+describe.skipIf(!hasPython).each([
+  { kind: 'adapters', reader: 'peft', cases: adapters },
+  { kind: 'models', reader: 'transformers', cases: models },
+])('$reader loads our $kind and gives our logits', ({ kind, cases }) => {
+  const logits = new Map<string, ArrayLike<number>[]>();
+  const file = (i: number) => join(folder, `${kind}-${i}.safetensors`);
+
+  beforeAll(() => {
+    const ids = writeInput(folder, 'ids.json', sequences);
+    const jobs = cases.map(({ name, model, method, steps }, i) => {
+      const out = join(folder, `${kind}-${i}`);
+      logits.set(name, trainAndSave(model, method, steps, out));
+      return kind === 'models' ? { model: out, ids, out: file(i) } : { model, adapter: out, ids, out: file(i) };
+    });
+    judge('peft_logits.py', folder, jobs);
+  }, 300_000);
+
+  test.each(cases.map((c, i) => ({ ...c, i })))('$name', ({ name, i }) => {
+    expect(distanceFromJudge(logits.get(name) ?? [], file(i))).toBeLessThan(1e-4);
+  });
+});
+
+const foreign: { name: string; options: Record<string, unknown> }[] = [
+  { name: 'plain', options: { r: 8, lora_alpha: 16, target_modules: 'all-linear' } },
+  { name: 'rsLoRA', options: { r: 4, lora_alpha: 6, target_modules: ['v_proj', 'gate_proj'], use_rslora: true } },
+  {
+    name: 'rank and alpha by pattern',
+    options: {
+      r: 4,
+      lora_alpha: 12,
+      target_modules: ['q_proj', 'down_proj', 'o_proj'],
+      rank_pattern: { 'layers.1.self_attn.q_proj': 2, o_proj: 6 },
+      alpha_pattern: { down_proj: 3, '.*\\.2\\.self_attn\\.o_proj': 5 },
+      use_rslora: true,
+    },
+  },
+  { name: 'targets by regular expression', options: { r: 3, lora_alpha: 5, target_modules: '.*\\.[13]\\.(mlp\\.up|self_attn\\.k)_proj' } },
+  { name: 'layers to transform', options: { r: 4, lora_alpha: 8, target_modules: ['q_proj', 'up_proj'], layers_to_transform: [0, 3] } },
+  { name: 'bf16 storage', options: { r: 8, lora_alpha: 16, target_modules: 'all-linear', storage: 'bfloat16' } },
+  { name: 'f16 storage', options: { r: 8, lora_alpha: 16, target_modules: 'all-linear', storage: 'float16' } },
+];
+
+describe.skipIf(!hasPython || !hasShared)('we load adapters of peft and give its logits', () => {
+  const path = (i: number) => join(folder, `foreign-${i}`);
+
+  beforeAll(() => {
+    const ids = writeInput(folder, 'foreign-ids.json', sequences);
+    judge(
+      'make_peft_adapter.py',
+      folder,
+      foreign.map(({ options }, i) => ({ model: stories, options: { seed: i, ...options }, ids, out: path(i) })),
+    );
+  }, 300_000);
+
+  test.each(foreign.map((c, i) => ({ ...c, i })))('$name', ({ i }) => {
+    const batch = pack(sequences, labels);
+    const session = openSession(stories, { method: { type: 'lora', initAdapter: path(i) } }, [batch], product);
+    const logits = sequences.map((ids) => logitsOf(session, pack([ids], [ids]), product));
+    session.dispose();
+    expect(distanceFromJudge(logits, join(path(i), 'logits.safetensors'))).toBeLessThan(1e-4);
+  });
+});
