@@ -30,9 +30,15 @@ export function deviation(got: ArrayLike<number>, reference: ArrayLike<number>):
 
 /**
  * The tolerance rule: at most twice the error of the naive loops in the same precision, plus one ulp of the largest output.
- * Returns what is wrong, or undefined.
+ * `precision` is the type the values are computed in: that of the output, or coarser. @throws with the numbers
  */
-export function complaint(dtype: DType, got: ArrayLike<number>, naive: ArrayLike<number>, reference: ArrayLike<number>): string | undefined {
+export function assertAccurate(
+  name: string,
+  precision: DType,
+  got: ArrayLike<number>,
+  naive: ArrayLike<number>,
+  reference: ArrayLike<number>,
+): void {
   const ours = deviation(got, reference);
   const theirs = deviation(naive, reference);
   let largest = 0;
@@ -43,11 +49,10 @@ export function complaint(dtype: DType, got: ArrayLike<number>, naive: ArrayLike
     largest = Math.max(largest, Math.abs(r));
     norm += r * r;
   }
-  const floor = ulp(dtype, largest);
+  const floor = ulp(precision, largest);
   const limit = 2 * theirs.max + floor;
-  if (!(ours.max <= limit)) return `max error ${ours.max} is above ${limit} (naive ${theirs.max}, ulp ${floor})`;
+  if (!(ours.max <= limit)) throw new Error(`${name}: max error ${ours.max} is above ${limit} (naive ${theirs.max}, ulp ${floor})`);
   const normalisedLimit = 2 * theirs.normalised + (norm > 0 ? floor / Math.sqrt(norm) : 0);
   if (!(ours.normalised <= normalisedLimit))
-    return `normalised error ${ours.normalised} is above ${normalisedLimit} (naive ${theirs.normalised})`;
-  return undefined;
+    throw new Error(`${name}: normalised error ${ours.normalised} is above ${normalisedLimit} (naive ${theirs.normalised})`);
 }

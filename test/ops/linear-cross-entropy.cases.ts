@@ -95,6 +95,7 @@ const weightTypes = ['f32', 'bf16', 'f16', 'q8_0', 'q4_0', 'q4_1'] as const;
 export const suites: OpSuite[] = [
   {
     op: 'linear_cross_entropy',
+    precision: { lossSum: 'f32' },
     cases: [
       lossCase(0, 7, 8, 'f32', 'f32'),
       lossCase(1, 1, 1, 'f32', 'f32'),
@@ -123,9 +124,9 @@ export const suites: OpSuite[] = [
       let loss = 0;
       for (let n = 0; n < H.rows; n++) {
         const row = logitRow(H, W, n, softcap, f);
-        lse.data[n] = row.lse;
         const target = T.get(n);
         if (target < 0) continue;
+        lse.data[n] = row.lse;
         nll.data[n] = f(row.lse - (row.z[target] as number));
         loss += S.get(n) * nll.get(n);
         const d = gradientRow(row, row.lse, target, S.get(n), f);

@@ -45,8 +45,8 @@ const rowsOf = (shape: readonly number[]): number => shape.slice(0, -1).reduce((
 const colsOf = (shape: readonly number[]): number => shape.at(-1) ?? 1;
 const isFloat = (dtype: DType): boolean => dtype === 'f64' || dtype === 'f32' || dtype === 'f16' || dtype === 'bf16';
 
-/** Contents of a case's arguments: the same on every call. */
-export function caseData(suite: OpSuite, c: OpCase): CaseData {
+/** Contents of a case's arguments: the same on every call with the same `draw`. */
+export function caseData(suite: OpSuite, c: OpCase, draw = 0): CaseData {
   const data: CaseData = { numbers: {}, bytes: {}, inputs: {} };
   for (const [name, arg] of Object.entries(c.args)) if (typeof arg === 'number') data.numbers[name] = arg;
   const access = new Map(tensorFields(suite.op).map((f) => [f.key, f.access]));
@@ -54,7 +54,7 @@ export function caseData(suite: OpSuite, c: OpCase): CaseData {
     if (typeof spec === 'number') continue;
     if (!access.has(name)) throw new Error(`${suite.op} has no argument ${name}`);
     if (access.get(name) === 'out') continue;
-    const bytes = spec.alias ? data.bytes[spec.alias] : contents(seedOf(`${suite.op} ${c.name} ${name}`), spec, data);
+    const bytes = spec.alias ? data.bytes[spec.alias] : contents(seedOf(`${suite.op} ${c.name} ${name} ${draw}`), spec, data);
     if (!bytes) throw new Error(`${suite.op} ${c.name}: ${name} shares memory with ${spec.alias}, which has no contents`);
     data.bytes[name] = bytes;
     data.inputs[name] = new Matrix(rowsOf(spec.shape), colsOf(spec.shape), decode(spec.dtype, bytes));

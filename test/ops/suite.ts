@@ -64,6 +64,8 @@ export interface OpSuite {
   cases: OpCase[];
   /** Larger shapes for bench/ops. */
   bench?: OpCase[];
+  /** Outputs that are stored in a finer type than they are computed in. */
+  precision?: Record<string, DType>;
   /**
    * The op as plain loops, every result rounded by `f`, sums sequential. Returns each output's new values.
    * With f = Math.fround it is the yardstick for the error of a kernel, with f = identity a second opinion on the reference.
