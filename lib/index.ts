@@ -1,0 +1,12 @@
+export type { PlanConfigInput, TrainConfigInput } from './config/schema.js';
+export { type DeviceStatus, devices } from './core/device.js';
+export type { ChatMessage } from './data/chat-template.js';
+export type { DataInspection, MaskSegment } from './data/inspect.js';
+export type { DataReport } from './data/report.js';
+export { type DoctorReport, doctor } from './doctor.js';
+export { type InspectDataOptions, inspectData } from './inspect-data.js';
+export { type ErrorCode, errorCodes, FinetuneError } from './native/errors.js';
+export { plan } from './plan-run.js';
+export type { EvalEvent, MemoryPlan, PlanReport, StepEvent, TrainEvent, TrainResult } from './trainer/events.js';
+export { TrainingRun, train } from './trainer/training-run.js';
+export { packageVersion as version } from './version.js';
