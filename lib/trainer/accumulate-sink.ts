@@ -69,7 +69,7 @@ export class AccumulateSink implements GradientSink {
 
   /** Global L2 norm of the accumulated gradients. Reads one number from the device. */
   norm(run: Run): number {
-    ops.fill(run, { y: this.normSum, value: 0 });
+    if (!run.dry) this.normSum.write([0]);
     for (const b of this.buffers.values()) ops.sumOfSquares(run, { x: b, out: this.normSum });
     return run.dry ? 0 : Math.sqrt(this.normSum.read()[0] as number);
   }

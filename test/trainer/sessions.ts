@@ -1,0 +1,52 @@
+import type { PlanConfigInput } from '../../lib/config/schema.js';
+import { memoryStatistics } from '../../lib/core/memory.js';
+import type { Parameter } from '../../lib/core/parameter.js';
+import type { HostBatch } from '../../lib/models/batch.js';
+import type { Session } from '../../lib/trainer/session.js';
+import { pack } from '../parity/fixture.js';
+
+export type Settings = Omit<PlanConfigInput, 'model'>;
+
+/** Every way of training, for contracts that hold for all of them. */
+export const trainings: Record<string, Settings> = {
+  'lora adamw': { method: { type: 'lora', rank: 4 } },
+  'lora adamw with dropout': { method: { type: 'lora', rank: 4, dropout: 0.3 } },
+  'rslora sgd on o_proj and down_proj': { method: { type: 'lora', rank: 3, useRslora: true, targets: ['o_proj', 'down_proj'] }, optimizer: { type: 'sgd' } },
+  'lora on the last layer': { method: { type: 'lora', rank: 4, trainLastLayers: 1 } },
+  'lora fused adamw': { method: { type: 'lora', rank: 4 }, optimizer: { type: 'adamw', fused: true } },
+  'full adamw': { method: { type: 'full' } },
+  'full adamw with bf16 moments': { method: { type: 'full' }, optimizer: { type: 'adamw', stateDtype: 'bf16' } },
+  'full adamw on the last layer': { method: { type: 'full', trainLastLayers: 1 } },
+  'full fused adamw': { method: { type: 'full' }, optimizer: { type: 'adamw', fused: true } },
+  'full sgd': { method: { type: 'full' }, optimizer: { type: 'sgd' } },
+  'full lomo': { method: { type: 'full' }, optimizer: { type: 'lomo' } },
+  'full lomo with clipped values': { method: { type: 'full' }, optimizer: { type: 'lomo', clipValue: 0.01 } },
+};
+
+/** Three sequences of different lengths with masked labels, from a vocabulary of at least 96. */
+export function sampleSequences(seed = 1): { ids: number[][]; labels: number[][] } {
+  let state = seed;
+  const next = (n: number) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Math.floor((state / 2 ** 32) * n);
+  };
+  const ids = [9, 14, 5].map((length) => Array.from({ length }, () => next(96)));
+  const labels = ids.map((row) => row.map((id, i) => (i % 4 === 3 ? -100 : id)));
+  return { ids, labels };
+}
+
+export function sampleBatch(seed = 1): HostBatch {
+  const { ids, labels } = sampleSequences(seed);
+  return pack(ids, labels);
+}
+
+/** The bytes of every trained weight. */
+export function trainedBytes(session: Session): Map<string, Uint8Array> {
+  return new Map(session.trained.map((p: Parameter) => [p.name, p.value.readBytes()]));
+}
+
+/** Native memory without file maps. */
+export function privateBytes(): number {
+  const { mapped: _mapped, ...rest } = memoryStatistics().current;
+  return Object.values(rest).reduce((a, b) => a + b, 0);
+}
