@@ -41,10 +41,25 @@ size_t bytes_per_thread(const AttentionBlocks& b, int64_t key_rows) {
   return reinterpret_cast<size_t>(w.at);
 }
 
-float dot(const float* x, const float* y, int64_t n) {
-  f32v sum = simd::zero();
-  for (int64_t c = 0; c < n; c += simd::kLanes) sum = simd::fma(simd::F32::load(x + c), simd::F32::load(y + c), sum);
-  return simd::reduce_add(sum);
+float fma1(float x, float y, float sum) {
+#if defined(__FMA__)
+  return __builtin_fmaf(x, y, sum);
+#else
+  return x * y + sum;
+#endif
+}
+
+// delta[r] = dout[r] . o[r], each one chain of multiply-adds in the order of block_product: where a query sees a single key,
+// o is that key's v and dp - delta cancels exactly. Eight rows at a time, since one chain would wait for itself.
+void row_products(const float* dout, const float* o, int64_t rows, int64_t width, int64_t D, float* delta) {
+  constexpr int64_t kRows = 8;
+  for (int64_t r = 0; r < rows; r += kRows) {
+    float sum[kRows] = {};
+    const int64_t n = min64(kRows, rows - r);
+    for (int64_t c = 0; c < D; ++c)
+      for (int64_t i = 0; i < n; ++i) sum[i] = fma1(dout[(r + i) * width + c], o[(r + i) * width + c], sum[i]);
+    for (int64_t i = 0; i < n; ++i) delta[r + i] = sum[i];
+  }
 }
 
 // Queries [begin, end): q, dout, lse, delta = dout . o. dq's buffer serves as scratch for o.
@@ -58,8 +73,8 @@ void load_queries(const AttentionBackward& a, const AttentionBlocks& b, const Se
     for (int64_t g = 0; g < b.group; ++g) {
       const int64_t r = i * b.group + g;
       w.lse[r] = reinterpret_cast<const float*>(a.lse.row(first + i))[head * b.group + g];
-      w.delta[r] = dot(w.dout + r * b.width, w.dq + r * b.width, b.width);
     }
+  row_products(w.dout, w.dq, n * b.group, b.width, b.D, w.delta);
 }
 
 // scores -> p = exp(z - lse), dp -> dz = p (dp - delta) [* (1 - (z / softcap)^2)]; 0 where the query does not see the key.
