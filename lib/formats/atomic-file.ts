@@ -1,5 +1,18 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readdirSync, renameSync, rmdirSync, rmSync, statSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  type Stats,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { FinetuneError } from '../native/errors.js';
 import { fileError, wrapSystemError } from './file-error.js';
@@ -70,11 +83,21 @@ export function writeFolderAtomic(folder: string, options: OutputFolderOptions, 
 
 /** Refuses an output folder that would lose something; for checks before a long run. @throws ERR_FILE */
 export function assertOutputFolder(folder: string, overwrite = false): void {
-  const status = statSync(folder, { throwIfNoEntry: false });
+  let status: Stats | undefined;
+  try {
+    status = statSync(folder, { throwIfNoEntry: false });
+  } catch (cause) {
+    throw fileError(folder, 'write this folder', cause);
+  }
   if (status === undefined) return;
-  if (!status.isDirectory()) throw new FinetuneError('ERR_FILE', `${folder}: is a file, an output folder was expected. Choose another name.`, { path: folder });
+  if (!status.isDirectory())
+    throw new FinetuneError('ERR_FILE', `${folder}: is a file, an output folder was expected. Choose another name.`, { path: folder });
   if (!overwrite && isOccupied(folder))
-    throw new FinetuneError('ERR_FILE', `${folder}: the output folder exists and is not empty. Choose another name, or allow overwriting.`, { path: folder });
+    throw new FinetuneError(
+      'ERR_FILE',
+      `${folder}: the output folder exists and is not empty. Choose another name, or allow overwriting.`,
+      { path: folder },
+    );
 }
 
 function isOccupied(folder: string): boolean {

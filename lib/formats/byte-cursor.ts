@@ -36,7 +36,10 @@ export class ByteCursor {
   /** Throws unless `count` items of at least `itemBytes` each can follow: bounds an allocation by the file's size. */
   require(count: number, itemBytes: number, what: string): void {
     if (count * itemBytes > this.bytesLeft)
-      throw corruptFile(this.path, `${what} needs at least ${count * itemBytes} bytes at byte ${this.offset}, ${this.bytesLeft} are left; it is truncated or damaged`);
+      throw corruptFile(
+        this.path,
+        `${what} needs at least ${count * itemBytes} bytes at byte ${this.offset}, ${this.bytesLeft} are left; it is truncated or damaged`,
+      );
   }
 
   /** A copy of the next bytes. */

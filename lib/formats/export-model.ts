@@ -33,13 +33,17 @@ export function writeModelFolder(folder: string, model: ModelToWrite): string[] 
   let files: string[] = [];
   writeFolderAtomic(folder, { overwrite: model.overwrite, isStale: isWeightFile }, (temporary) => {
     files = writeSafetensorsSharded(join(temporary, 'model.safetensors'), tensors, { maxShardBytes: model.maxShardBytes });
-    writeFileAtomic(join(temporary, 'config.json'), json(configFor(model, tensors)));
+    writeFileAtomic(join(temporary, 'config.json'), configJson(configFor(model, tensors)));
     writeSideFiles(temporary, model.source);
   });
   return files;
 }
 
 const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
+
+// JSON.stringify writes 30.0 as 30, which transformers refuses for settings it declares as float.
+const wholeFloats = /^(\s*"(?:initializer_range|rms_norm_eps|\w+_softcapping|rope_theta|factor|\w+_freq_factor)": -?\d+)(?=,?$)/gm;
+const configJson = (config: JsonObject): string => json(config).replace(wholeFloats, '$1.0');
 
 function isWeightFile(file: string): boolean {
   return /^model(-\d+-of-\d+)?\.safetensors$|^model\.safetensors\.index\.json$|^pytorch_model.*\.bin$/.test(file);

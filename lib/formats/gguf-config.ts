@@ -1,8 +1,8 @@
 import { corruptFile, unsupportedFile } from './file-error.js';
 import type { GgufFile } from './gguf.js';
 import { type GgufArchitecture, ggufArchitectures } from './gguf-names.js';
-import { ggmlTypes } from './gguf-types.js';
 import { ropeScaling } from './gguf-rope.js';
+import { ggmlTypes } from './gguf-types.js';
 import type { JsonObject } from './json-file.js';
 
 /** The entry of the registry for a file. @throws ERR_MODEL_UNSUPPORTED, also for files that are no whole model */
@@ -12,7 +12,11 @@ export function architectureOf(file: GgufFile): GgufArchitecture {
   const kind = metadata.string('general.type') ?? 'model';
   if (kind !== 'model') throw unsupportedFile(path, `it is a GGUF ${kind}, not a model`, 'Give the model it belongs to.');
   if ((metadata.integer('split.count') ?? 1) > 1)
-    throw unsupportedFile(path, 'it is one part of a split GGUF model', 'Join the parts first: llama-gguf-split --merge FIRST_PART OUTPUT.');
+    throw unsupportedFile(
+      path,
+      'it is one part of a split GGUF model',
+      'Join the parts first: llama-gguf-split --merge FIRST_PART OUTPUT.',
+    );
   const found = Object.hasOwn(ggufArchitectures, name) ? ggufArchitectures[name] : undefined;
   if (!found) throw unsupportedFile(path, `its architecture is ${name}`, `Supported are ${Object.keys(ggufArchitectures).join(', ')}.`);
   return found;
@@ -32,7 +36,10 @@ export function configOf(file: GgufFile): JsonObject {
   const layers = positive('block_count');
   const headDim = integer('attention.key_length') ?? hiddenSize / heads;
   if (!Number.isInteger(headDim) || headDim === 0)
-    throw corruptFile(file.path, `${heads} heads do not divide the embedding length ${hiddenSize}, and ${prefix}.attention.key_length is missing`);
+    throw corruptFile(
+      file.path,
+      `${heads} heads do not divide the embedding length ${hiddenSize}, and ${prefix}.attention.key_length is missing`,
+    );
   if ((integer('attention.value_length') ?? headDim) !== headDim)
     throw unsupportedFile(file.path, 'keys and values have heads of different sizes', 'No supported architecture has that.');
   const isGemma = prefix.startsWith('gemma');
@@ -40,7 +47,8 @@ export function configOf(file: GgufFile): JsonObject {
   return {
     architectures: [architecture.className],
     model_type: architecture.modelType,
-    vocab_size: file.tensors.get('token_embd.weight')?.shape[0] ?? integer('vocab_size') ?? metadata.strings('tokenizer.ggml.tokens')?.length,
+    vocab_size:
+      file.tensors.get('token_embd.weight')?.shape[0] ?? integer('vocab_size') ?? metadata.strings('tokenizer.ggml.tokens')?.length,
     hidden_size: hiddenSize,
     intermediate_size: positive('feed_forward_length'),
     num_hidden_layers: layers,

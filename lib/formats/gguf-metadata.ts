@@ -55,7 +55,8 @@ function readValue(cursor: ByteCursor, key: string, path: string): GgufValue {
   }
   const itemType = scalarType(cursor.u32(), key, path);
   const count = cursor.u64();
-  if (count > BigInt(maxArrayItems)) throw corruptFile(path, `the metadata array ${shown(key)} says it has ${count} items, at most ${maxArrayItems} are allowed`);
+  if (count > BigInt(maxArrayItems))
+    throw corruptFile(path, `the metadata array ${shown(key)} says it has ${count} items, at most ${maxArrayItems} are allowed`);
   cursor.require(Number(count), itemType.bytes, `the metadata array ${shown(key)} of ${count} ${itemType.name}`);
   const items: GgufScalar[] = [];
   for (let i = 0; i < Number(count); i++) items.push(itemType.read(cursor, path));
@@ -77,7 +78,8 @@ function readBool(cursor: ByteCursor, path: string): boolean {
 /** A string with its u64 length before it. @throws ERR_MODEL_CORRUPT */
 export function readString(cursor: ByteCursor, maxBytes: number, path: string): string {
   const length = cursor.u64();
-  if (length > BigInt(maxBytes)) throw corruptFile(path, `a string at byte ${cursor.offset} says it has ${length} bytes, at most ${maxBytes} are allowed`);
+  if (length > BigInt(maxBytes))
+    throw corruptFile(path, `a string at byte ${cursor.offset} says it has ${length} bytes, at most ${maxBytes} are allowed`);
   return decodeUtf8(cursor.bytes(Number(length), 'a string'), path);
 }
 

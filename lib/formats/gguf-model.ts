@@ -61,7 +61,10 @@ function ggufFileIn(path: string): string {
   if (!statSync(path).isDirectory()) return path;
   const files = listFolder(path).filter((f) => f.endsWith('.gguf'));
   if (files.length > 1)
-    throw new FinetuneError('ERR_FILE', `${path}: has ${files.length} GGUF files. Give one of them: ${files.slice(0, 8).join(', ')}.`, { path, files });
+    throw new FinetuneError('ERR_FILE', `${path}: has ${files.length} GGUF files. Give one of them: ${files.slice(0, 8).join(', ')}.`, {
+      path,
+      files,
+    });
   return join(path, files[0] as string);
 }
 
@@ -82,7 +85,11 @@ function beginsWithMagic(path: string): boolean {
 function checkSameFamily(config: JsonObject, derived: JsonObject, path: string): void {
   const family = (type: unknown): unknown => (type === 'mistral' ? 'llama' : type === 'gemma3' ? 'gemma3_text' : type);
   if (family(config.model_type) === family(derived.model_type)) return;
-  throw corruptFile(path, `it holds a ${derived.model_type} model, but config.json beside it says ${shown(config.model_type)}`, 'Move one of them to another folder.');
+  throw corruptFile(
+    path,
+    `it holds a ${derived.model_type} model, but config.json beside it says ${shown(config.model_type)}`,
+    'Move one of them to another folder.',
+  );
 }
 
 function checkedTokenizer(file: GgufFile, derived: JsonObject): TokenizerFiles | undefined {

@@ -36,7 +36,11 @@ export function tokenizerOf(metadata: GgufMetadata, path: string): TokenizerFile
   if (kind === 'gpt2') pipeline = byteLevelBpe(metadata, vocabulary, path);
   else if (kind === 'llama') pipeline = sentencePiece(metadata, vocabulary, path);
   else
-    throw unsupportedFile(path, `its tokenizer is of the kind ${shown(kind)}`, 'Supported are gpt2 and llama; or put the tokenizer.json of the model beside the file.');
+    throw unsupportedFile(
+      path,
+      `its tokenizer is of the kind ${shown(kind)}`,
+      'Supported are gpt2 and llama; or put the tokenizer.json of the model beside the file.',
+    );
   const addBos = metadata.boolean('tokenizer.ggml.add_bos_token') ?? pipeline.addBos;
   const addEos = metadata.boolean('tokenizer.ggml.add_eos_token') ?? false;
   const tokenizerJson: JsonObject = {
@@ -56,7 +60,8 @@ export function tokenizerOf(metadata: GgufMetadata, path: string): TokenizerFile
 function readVocabulary(metadata: GgufMetadata, path: string): Vocabulary {
   const tokens = metadata.required('tokenizer.ggml.tokens', metadata.strings('tokenizer.ggml.tokens'));
   const types = metadata.numbers('tokenizer.ggml.token_type') ?? tokens.map(() => 1);
-  if (types.length !== tokens.length) throw corruptFile(path, `tokenizer.ggml.token_type has ${types.length} entries for ${tokens.length} tokens`);
+  if (types.length !== tokens.length)
+    throw corruptFile(path, `tokenizer.ggml.token_type has ${types.length} entries for ${tokens.length} tokens`);
   const special: Vocabulary['special'] = {};
   const keys = { bos: 'bos', eos: 'eos', unk: 'unknown', pad: 'padding' } as const;
   for (const [name, key] of Object.entries(keys) as [keyof typeof keys, string][]) {
@@ -73,10 +78,15 @@ function byteLevelBpe(metadata: GgufMetadata, vocabulary: Vocabulary, path: stri
   const pre = metadata.string('tokenizer.ggml.pre') ?? 'default';
   const rule = Object.hasOwn(preTokenizations, pre) ? preTokenizations[pre] : undefined;
   if (!rule)
-    throw unsupportedFile(path, `its pre-tokenizer is ${shown(pre)}`, `Supported are ${Object.keys(preTokenizations).join(', ')}; or put the tokenizer.json of the model beside the file.`);
+    throw unsupportedFile(
+      path,
+      `its pre-tokenizer is ${shown(pre)}`,
+      `Supported are ${Object.keys(preTokenizations).join(', ')}; or put the tokenizer.json of the model beside the file.`,
+    );
   const merges = metadata.required('tokenizer.ggml.merges', metadata.strings('tokenizer.ggml.merges')).map((merge) => {
     const space = merge.indexOf(' ', 1);
-    if (space < 0 || space === merge.length - 1) throw corruptFile(path, `tokenizer.ggml.merges has ${shown(merge)}, two tokens with a space between were expected`);
+    if (space < 0 || space === merge.length - 1)
+      throw corruptFile(path, `tokenizer.ggml.merges has ${shown(merge)}, two tokens with a space between were expected`);
     return [merge.slice(0, space), merge.slice(space + 1)];
   });
   return {
@@ -91,19 +101,25 @@ function byteLevelBpe(metadata: GgufMetadata, vocabulary: Vocabulary, path: stri
 function sentencePiece(metadata: GgufMetadata, vocabulary: Vocabulary, path: string): Pipeline {
   const { tokens, types } = vocabulary;
   const scores = metadata.required('tokenizer.ggml.scores', metadata.numbers('tokenizer.ggml.scores'));
-  if (scores.length !== tokens.length) throw corruptFile(path, `tokenizer.ggml.scores has ${scores.length} entries for ${tokens.length} tokens`);
+  if (scores.length !== tokens.length)
+    throw corruptFile(path, `tokenizer.ggml.scores has ${scores.length} entries for ${tokens.length} tokens`);
   const addPrefix = metadata.boolean('tokenizer.ggml.add_space_prefix') ?? true;
   const neverMerged: number[] = [tokenTypes.unknown, tokenTypes.control, tokenTypes.byte];
   const merges = sentencePieceMerges(tokens, scores, (id) => neverMerged.includes(types[id] as number));
-  const escape = { type: 'Replace', pattern: { String: ' ' }, content: '▁' };
+  const spaceToMark = { type: 'Replace', pattern: { String: ' ' }, content: '▁' };
   const decoders: JsonObject[] = [{ type: 'Replace', pattern: { String: '▁' }, content: ' ' }, { type: 'ByteFallback' }, { type: 'Fuse' }];
   if (addPrefix) decoders.push({ type: 'Strip', content: ' ', start: 1, stop: 0 });
   const unknown = vocabulary.special.unk ?? tokens[types.indexOf(tokenTypes.unknown)] ?? null;
   return {
-    normalizer: addPrefix ? { type: 'Sequence', normalizers: [{ type: 'Prepend', prepend: '▁' }, escape] } : escape,
+    normalizer: addPrefix ? { type: 'Sequence', normalizers: [{ type: 'Prepend', prepend: '▁' }, spaceToMark] } : spaceToMark,
     preTokenizer: null,
     decoder: { type: 'Sequence', decoders },
-    model: bpe(tokens, merges, { unk_token: unknown, fuse_unk: true, byte_fallback: types.includes(tokenTypes.byte), ignore_merges: false }),
+    model: bpe(tokens, merges, {
+      unk_token: unknown,
+      fuse_unk: true,
+      byte_fallback: types.includes(tokenTypes.byte),
+      ignore_merges: false,
+    }),
     addBos: true,
   };
 }

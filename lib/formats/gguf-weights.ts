@@ -36,7 +36,11 @@ export class GgufWeights implements WeightSource {
       const name = huggingFaceName(t.name, architecture);
       const layer = Number(/^blk\.(\d+)\./.exec(t.name)?.[1] ?? 0);
       if (name === undefined || layer >= counts.layers)
-        throw unsupportedFile(file.path, `a ${architecture.modelType} model with ${counts.layers} layers has no tensor ${shown(t.name)}`, 'This variant is not supported.');
+        throw unsupportedFile(
+          file.path,
+          `a ${architecture.modelType} model with ${counts.layers} layers has no tensor ${shown(t.name)}`,
+          'This variant is not supported.',
+        );
       this.entries.set(name, t);
     }
     checkTypes(file);
@@ -129,5 +133,9 @@ function checkTypes(file: GgufFile): void {
   }
   if (counts.size === 0) return;
   const found = [...counts].map(([name, count]) => `${name} (${count} tensors)`).join(', ');
-  throw unsupportedFile(file.path, `it has tensors of the types ${found}`, `Supported are ${supportedGgmlTypes.join(', ')}: use such a file of the same model.`);
+  throw unsupportedFile(
+    file.path,
+    `it has tensors of the types ${found}`,
+    `Supported are ${supportedGgmlTypes.join(', ')}: use such a file of the same model.`,
+  );
 }

@@ -90,7 +90,8 @@ function readTensor(cursor: ByteCursor, alignment: number, path: string): GgufTe
   const typeNumber = cursor.u32();
   const offset = cursor.u64();
   const type = ggmlTypes.get(typeNumber);
-  if (!type) throw unsupportedFile(path, `${where} has the unknown storage type ${typeNumber}`, 'Use a file in F16, BF16, F32, Q8_0, Q4_0 or Q4_1.');
+  if (!type)
+    throw unsupportedFile(path, `${where} has the unknown storage type ${typeNumber}`, 'Use a file in F16, BF16, F32, Q8_0, Q4_0 or Q4_1.');
   const elements = sizes.reduce((a, b) => a * b, 1n);
   if (elements * BigInt(type.blockBytes) > BigInt(Number.MAX_SAFE_INTEGER) || sizes.includes(0n))
     throw corruptFile(path, `${where} has the dimensions [${sizes.join(', ')}]`);

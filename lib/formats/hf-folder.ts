@@ -93,7 +93,9 @@ export function readSideFiles(folder: string): SideFiles {
   let tokenizer: TokenizerFiles | undefined;
   if (tokenizerJson) {
     const templateFile = join(folder, 'chat_template.jinja');
-    const template = existsSync(templateFile) ? readTextFile(templateFile, maxConfigBytes) : defaultTemplate(tokenizerConfig?.chat_template);
+    const template = existsSync(templateFile)
+      ? readTextFile(templateFile, maxConfigBytes)
+      : defaultTemplate(tokenizerConfig?.chat_template);
     if (existsSync(templateFile)) read.push(templateFile);
     const { chat_template: _, ...rest } = tokenizerConfig ?? {};
     tokenizer = { tokenizerJson, tokenizerConfig: template === undefined ? rest : { ...rest, chat_template: template } };

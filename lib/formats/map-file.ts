@@ -12,7 +12,8 @@ export function mapChecked(path: string): Segment {
   } catch (cause) {
     throw fileError(path, 'open it', cause);
   }
-  if (!status.isFile()) throw new FinetuneError('ERR_FILE', `${path}: is no regular file, a file with weights was expected. Check the path.`, { path });
+  if (!status.isFile())
+    throw new FinetuneError('ERR_FILE', `${path}: is no regular file, a file with weights was expected. Check the path.`, { path });
   if (status.size === 0) throw corruptFile(path, 'the file is empty');
   return mapFile(path);
 }

@@ -3,7 +3,10 @@ import { corruptFile, shown, unsupportedFile } from './file-error.js';
 import type { JsonObject } from './json-file.js';
 
 const strings = z.array(z.string());
-const rank = z.int().min(1).max(2 ** 20);
+const rank = z
+  .int()
+  .min(1)
+  .max(2 ** 20);
 
 /** Keys of adapter_config.json that this package reads, as PEFT names them. Unknown keys are kept. */
 const loraSchema = z.looseObject({
@@ -22,8 +25,14 @@ const loraSchema = z.looseObject({
   modules_to_save: strings.nullish(),
   layers_to_transform: z.union([z.int(), z.array(z.int())]).nullish(),
   layers_pattern: z.union([strings, z.string()]).nullish(),
-  rank_pattern: z.record(z.string(), rank).nullish().transform((v) => v ?? {}),
-  alpha_pattern: z.record(z.string(), z.number()).nullish().transform((v) => v ?? {}),
+  rank_pattern: z
+    .record(z.string(), rank)
+    .nullish()
+    .transform((v) => v ?? {}),
+  alpha_pattern: z
+    .record(z.string(), z.number())
+    .nullish()
+    .transform((v) => v ?? {}),
 });
 
 /** Options that make an adapter compute something else than y = x W + scale * (x A) B. */
@@ -56,7 +65,11 @@ export function parseAdapterConfig(raw: JsonObject, path: string, types: readonl
   const result = loraSchema.safeParse(raw);
   if (result.success) return result.data;
   const problems = result.error.issues.map((issue) => `${issue.path.join('.') || 'the file'}: ${issue.message}`);
-  throw corruptFile(path, `${problems.length} wrong ${problems.length === 1 ? 'key' : 'keys'}: ${problems.join('; ')}`, 'Correct them or export the adapter again.');
+  throw corruptFile(
+    path,
+    `${problems.length} wrong ${problems.length === 1 ? 'key' : 'keys'}: ${problems.join('; ')}`,
+    'Correct them or export the adapter again.',
+  );
 }
 
 /**

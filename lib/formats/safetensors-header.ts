@@ -2,11 +2,17 @@ import type { DType } from '../core/dtype.js';
 import { corruptFile, shown } from './file-error.js';
 import { isObject, jsonProblem, parseJsonObject } from './json-file.js';
 
-/** Bits per element of every storage type of the format; 4-bit types share bytes. */
-const bitsOf: Record<string, number> = {
-  BOOL: 8, U8: 8, I8: 8, F8_E5M2: 8, F8_E4M3: 8, F8_E8M0: 8, F4: 4, F6_E2M3: 6, F6_E3M2: 6, // biome-ignore format: a table
-  I16: 16, U16: 16, F16: 16, BF16: 16, I32: 32, U32: 32, F32: 32, C64: 64, F64: 64, I64: 64, U64: 64, // biome-ignore format: a table
+const storagesByBits: Record<number, string[]> = {
+  4: ['F4'],
+  6: ['F6_E2M3', 'F6_E3M2'],
+  8: ['BOOL', 'U8', 'I8', 'F8_E5M2', 'F8_E4M3', 'F8_E8M0'],
+  16: ['I16', 'U16', 'F16', 'BF16'],
+  32: ['I32', 'U32', 'F32'],
+  64: ['I64', 'U64', 'F64', 'C64'],
 };
+
+/** Bits per element of every storage type of the format. */
+const bitsOf = new Map(Object.entries(storagesByBits).flatMap(([bits, names]) => names.map((name) => [name, Number(bits)] as const)));
 
 /** Types that have a counterpart in the engine. */
 export const safetensorsDTypes: Partial<Record<string, DType>> = { F64: 'f64', F32: 'f32', F16: 'f16', BF16: 'bf16', I32: 'i32', U8: 'u8' };
@@ -32,8 +38,12 @@ export interface SafetensorsHeader {
 export function headerLength(first8: Uint8Array, fileBytes: number, path: string): number {
   const length = new DataView(first8.buffer, first8.byteOffset, 8).getBigUint64(0, true);
   if (length > BigInt(maxHeaderBytes))
-    throw corruptFile(path, `the header says it is ${length} bytes long, at most ${maxHeaderBytes} are allowed; this is no safetensors file`);
-  if (Number(length) > fileBytes - 8) throw corruptFile(path, `the header needs ${length} bytes after the first 8, the file has ${fileBytes - 8}; it is truncated`);
+    throw corruptFile(
+      path,
+      `the header says it is ${length} bytes long, at most ${maxHeaderBytes} are allowed; this is no safetensors file`,
+    );
+  if (Number(length) > fileBytes - 8)
+    throw corruptFile(path, `the header needs ${length} bytes after the first 8, the file has ${fileBytes - 8}; it is truncated`);
   return Number(length);
 }
 
@@ -69,7 +79,7 @@ function parseEntry(name: string, value: unknown, dataBegin: number, path: strin
   const where = `tensor ${shown(name)}`;
   if (!isObject(value)) throw corruptFile(path, `${where} must be an object, got ${shown(value)}`);
   const { dtype, shape, data_offsets: offsets } = value;
-  const bits = typeof dtype === 'string' && Object.hasOwn(bitsOf, dtype) ? bitsOf[dtype] : undefined;
+  const bits = typeof dtype === 'string' ? bitsOf.get(dtype) : undefined;
   if (bits === undefined) throw corruptFile(path, `${where} has the unknown dtype ${shown(dtype)}`);
   if (!isSizes(shape)) throw corruptFile(path, `${where} has the shape ${shown(shape)}, non-negative integers were expected`);
   if (!isSizes(offsets) || offsets.length !== 2)
@@ -80,7 +90,10 @@ function parseEntry(name: string, value: unknown, dataBegin: number, path: strin
   if (!Number.isSafeInteger(elements * bits) || !Number.isInteger(wanted))
     throw corruptFile(path, `${where} of shape ${shown(shape)} and dtype ${dtype} has no valid byte count`);
   if (end - begin !== wanted)
-    throw corruptFile(path, `${where} of shape ${shown(shape)} and dtype ${dtype} takes ${wanted} bytes, its data_offsets ${shown(offsets)} hold ${end - begin}`);
+    throw corruptFile(
+      path,
+      `${where} of shape ${shown(shape)} and dtype ${dtype} takes ${wanted} bytes, its data_offsets ${shown(offsets)} hold ${end - begin}`,
+    );
   return { storage: dtype as string, shape, byteOffset: dataBegin + begin, bytes: wanted };
 }
 
@@ -96,7 +109,8 @@ function checkLayout(tensors: Map<string, SafetensorsEntry>, dataBegin: number, 
     if (t.byteOffset + t.bytes > fileBytes)
       throw corruptFile(path, `tensor ${shown(name)} ends at byte ${t.byteOffset + t.bytes}, the file has ${fileBytes}; it is truncated`);
     if (t.byteOffset !== expected) {
-      const what = t.byteOffset < expected ? 'overlaps the tensor before it' : `leaves a hole of ${t.byteOffset - expected} bytes before it`;
+      const what =
+        t.byteOffset < expected ? 'overlaps the tensor before it' : `leaves a hole of ${t.byteOffset - expected} bytes before it`;
       throw corruptFile(path, `tensor ${shown(name)} at byte ${t.byteOffset} ${what}`);
     }
     expected += t.bytes;

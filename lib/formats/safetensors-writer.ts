@@ -103,9 +103,10 @@ function intoShards(tensors: Planned[], maxBytes: number): Planned[][] {
   return shards;
 }
 
-const storageNames = Object.fromEntries(
-  Object.entries(safetensorsDTypes).map(([storage, dtype]) => [dtype, storage]),
-) as Record<DType, string>;
+const storageNames = Object.fromEntries(Object.entries(safetensorsDTypes).map(([storage, dtype]) => [dtype, storage])) as Record<
+  DType,
+  string
+>;
 
 function writePlanned(path: string, tensors: Planned[], options: SafetensorsOptions): void {
   const width = (t: Planned): number => dtypes[t.storedType].blockBytes;

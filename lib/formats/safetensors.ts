@@ -4,8 +4,8 @@ import type { Segment } from '../core/memory.js';
 import type { Tensor } from '../core/tensor.js';
 import { corruptFile, shown, unsupportedFile } from './file-error.js';
 import { decodeUtf8, isObject, jsonProblem, parseJsonObject, readTextFile } from './json-file.js';
-import { headerLength, parseSafetensorsHeader, type SafetensorsEntry, safetensorsDTypes } from './safetensors-header.js';
 import { mapChecked, readMap } from './map-file.js';
+import { headerLength, parseSafetensorsHeader, type SafetensorsEntry, safetensorsDTypes } from './safetensors-header.js';
 import { TensorStore } from './tensor-store.js';
 import { missingTensor, type WeightSource } from './weights.js';
 
@@ -41,8 +41,8 @@ export class SafetensorsSource implements WeightSource {
     return source.fill(() => {
       const shards = new Map<string, Map<string, Location>>();
       for (const [name, file] of readWeightMap(path)) {
-        let shard = shards.get(file);
-        if (!shard) shards.set(file, (shard = source.readFile(join(dirname(path), file))));
+        const shard = shards.get(file) ?? source.readFile(join(dirname(path), file));
+        shards.set(file, shard);
         const location = shard.get(name);
         if (!location) throw corruptFile(path, `it says that tensor ${shown(name)} is in ${file}, but it is not`);
         source.locations.set(name, location);
@@ -129,10 +129,14 @@ function readWeightMap(path: string): [string, string][] {
   const problem = jsonProblem(text, 8);
   if (problem) throw corruptFile(path, `the index is wrong: ${problem}`);
   const { weight_map: map } = parseJsonObject(text, path);
-  if (!isObject(map) || Object.keys(map).length === 0) throw corruptFile(path, `weight_map must map tensor names to files, got ${shown(map)}`);
+  if (!isObject(map) || Object.keys(map).length === 0)
+    throw corruptFile(path, `weight_map must map tensor names to files, got ${shown(map)}`);
   return Object.entries(map).map(([name, file]) => {
     if (typeof file !== 'string' || !/^[^/\\\0]+\.safetensors$/.test(file))
-      throw corruptFile(path, `weight_map puts tensor ${shown(name)} in ${shown(file)}, the name of a .safetensors file in the same folder was expected`);
+      throw corruptFile(
+        path,
+        `weight_map puts tensor ${shown(name)} in ${shown(file)}, the name of a .safetensors file in the same folder was expected`,
+      );
     return [name, file];
   });
 }

@@ -30,7 +30,11 @@ export function assertShapes(
   const lines = shapeMismatches(expected, got);
   if (lines.length === 0) return;
   const more = lines.length > maxLines ? [`... and ${lines.length - maxLines} more`] : [];
-  throw new FinetuneError('ERR_ADAPTER_MISMATCH', [`${where}: the adapter does not fit the model:`, ...lines.slice(0, maxLines), ...more, advice].join('\n  '), {
-    mismatches: lines,
-  });
+  throw new FinetuneError(
+    'ERR_ADAPTER_MISMATCH',
+    [`${where}: the adapter does not fit the model:`, ...lines.slice(0, maxLines), ...more, advice].join('\n  '),
+    {
+      mismatches: lines,
+    },
+  );
 }

@@ -22,5 +22,9 @@ export interface WeightSource {
 
 /** ERR_MODEL_CORRUPT for a tensor that the weights lack. */
 export function missingTensor(path: string, name: string, names: string[]): Error {
-  return corruptFile(path, `there is no tensor ${shown(name)} among its ${names.length} tensors`, 'Check that config.json belongs to these weights.');
+  return corruptFile(
+    path,
+    `there is no tensor ${shown(name)} among its ${names.length} tensors`,
+    'Check that config.json belongs to these weights.',
+  );
 }

@@ -1,7 +1,7 @@
+import { copyFileSync, mkdirSync, truncateSync } from 'node:fs';
+import { join } from 'node:path';
 import { gguf } from '@huggingface/gguf';
 import fc from 'fast-check';
-import { copyFileSync, mkdirSync } from 'node:fs';
-import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { release } from '../../lib/core/memory.js';
 import { Tensor } from '../../lib/core/tensor.js';
@@ -35,17 +35,36 @@ function keys(architecture: string, more: Kv[] = []): Kv[] {
 }
 
 const counting = (n: number, from = 0): number[] => Array.from({ length: n }, (_, i) => from + i);
-const matrix = (name: string, rows = 8, cols = 8): TensorSpec => ({ name, dims: [cols, rows], type: f32, data: f32Bytes(counting(rows * cols)) });
+const matrix = (name: string, rows = 8, cols = 8): TensorSpec => ({
+  name,
+  dims: [cols, rows],
+  type: f32,
+  data: f32Bytes(counting(rows * cols)),
+});
 const vector = (name: string, values: number[]): TensorSpec => ({ name, dims: [values.length], type: f32, data: f32Bytes(values) });
 const write = (name: string, kvs: Kv[], tensors: TensorSpec[]): string => fileIn(folder, `${name}.gguf`, ggufBytes(kvs, tensors));
 
 describe('architectures', () => {
   it('llama: q and k rows come back in Hugging Face order in a private copy, the rest stays mapped', () => {
-    const path = write('llama', keys('llama'), [matrix('token_embd.weight', 3), matrix('blk.0.attn_q.weight'), matrix('blk.0.attn_v.weight'), vector('blk.0.attn_k.bias', counting(8))]);
+    const path = write('llama', keys('llama'), [
+      matrix('token_embd.weight', 3),
+      matrix('blk.0.attn_q.weight'),
+      matrix('blk.0.attn_v.weight'),
+      vector('blk.0.attn_k.bias', counting(8)),
+    ]);
     const { weights, config, kind } = openModel(path);
     expect(kind).toBe('gguf');
-    expect(config).toMatchObject({ model_type: 'llama', vocab_size: 3, head_dim: 4, num_key_value_heads: 2, rms_norm_eps: 1e-6, tie_word_embeddings: true, rope_scaling: null });
-    const rows = (name: string, width: number): number[] => [...(weights?.tensor(name).read() ?? [])].filter((_, i) => i % width === 0).map((v) => v / width);
+    expect(config).toMatchObject({
+      model_type: 'llama',
+      vocab_size: 3,
+      head_dim: 4,
+      num_key_value_heads: 2,
+      rms_norm_eps: 1e-6,
+      tie_word_embeddings: true,
+      rope_scaling: null,
+    });
+    const rows = (name: string, width: number): number[] =>
+      [...(weights?.tensor(name).read() ?? [])].filter((_, i) => i % width === 0).map((v) => v / width);
     expect(rows('model.layers.0.self_attn.v_proj.weight', 8)).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
     expect(weights?.privateBytes()).toBe(0);
     expect(rows('model.layers.0.self_attn.q_proj.weight', 8)).toEqual([0, 2, 1, 3, 4, 6, 5, 7]);
@@ -55,22 +74,53 @@ describe('architectures', () => {
   });
 
   it.each(['gemma', 'gemma2', 'gemma3'])('%s: norms lose the 1 that was added', (architecture) => {
-    const path = write(architecture, keys(architecture, [[`${architecture}.attention.key_length`, 'u32', 4]]), [matrix('token_embd.weight', 3), vector('blk.0.attn_norm.weight', [1, 1.5, 0.75, 0, 1, 1, 1, 1])]);
+    const path = write(architecture, keys(architecture, [[`${architecture}.attention.key_length`, 'u32', 4]]), [
+      matrix('token_embd.weight', 3),
+      vector('blk.0.attn_norm.weight', [1, 1.5, 0.75, 0, 1, 1, 1, 1]),
+    ]);
     const { weights, config } = openModel(path);
     expect([...(weights?.tensor('model.layers.0.input_layernorm.weight').read() ?? [])]).toEqual([0, 0.5, -0.25, -1, 0, 0, 0, 0]);
     expect(config.hidden_activation).toBe('gelu_pytorch_tanh');
-    if (architecture === 'gemma2') expect(config).toMatchObject({ layer_types: ['sliding_attention'], query_pre_attn_scalar: 4, attn_logit_softcapping: 50, final_logit_softcapping: 30 });
+    if (architecture === 'gemma2')
+      expect(config).toMatchObject({
+        layer_types: ['sliding_attention'],
+        query_pre_attn_scalar: 4,
+        attn_logit_softcapping: 50,
+        final_logit_softcapping: 30,
+      });
     weights?.close();
   });
 
   const names: [string, string[], string[]][] = [
     ['qwen2', ['blk.0.attn_q.bias', 'output.weight'], ['model.layers.0.self_attn.q_proj.bias', 'lm_head.weight']],
     ['qwen3', ['blk.0.attn_q_norm.weight', 'output_norm.weight'], ['model.layers.0.self_attn.q_norm.weight', 'model.norm.weight']],
-    ['phi3', ['blk.0.attn_qkv.weight', 'blk.0.ffn_up.weight', 'blk.0.ffn_norm.weight'], ['model.layers.0.self_attn.qkv_proj.weight', 'model.layers.0.mlp.gate_up_proj.weight', 'model.layers.0.post_attention_layernorm.weight']],
-    ['gemma2', ['blk.0.post_attention_norm.weight', 'blk.0.ffn_norm.weight', 'blk.0.post_ffw_norm.weight'], ['model.layers.0.post_attention_layernorm.weight', 'model.layers.0.pre_feedforward_layernorm.weight', 'model.layers.0.post_feedforward_layernorm.weight']],
+    [
+      'phi3',
+      ['blk.0.attn_qkv.weight', 'blk.0.ffn_up.weight', 'blk.0.ffn_norm.weight'],
+      [
+        'model.layers.0.self_attn.qkv_proj.weight',
+        'model.layers.0.mlp.gate_up_proj.weight',
+        'model.layers.0.post_attention_layernorm.weight',
+      ],
+    ],
+    [
+      'gemma2',
+      ['blk.0.post_attention_norm.weight', 'blk.0.ffn_norm.weight', 'blk.0.post_ffw_norm.weight'],
+      [
+        'model.layers.0.post_attention_layernorm.weight',
+        'model.layers.0.pre_feedforward_layernorm.weight',
+        'model.layers.0.post_feedforward_layernorm.weight',
+      ],
+    ],
   ];
   it.each(names)('%s: names', (architecture, stored, expected) => {
-    const { weights } = openModel(write(`names-${architecture}`, keys(architecture), stored.map((name) => vector(name, counting(8)))));
+    const { weights } = openModel(
+      write(
+        `names-${architecture}`,
+        keys(architecture),
+        stored.map((name) => vector(name, counting(8))),
+      ),
+    );
     expect(weights?.names()).toEqual(expected);
     weights?.close();
   });
@@ -85,12 +135,20 @@ describe('architectures', () => {
     expect(llama3.weights?.names()).toEqual(['model.embed_tokens.weight']);
     llama3.weights?.close();
     const other = openModel(write('other-freqs', base, [vector('rope_freqs.weight', [1, 2.5])]), { weights: false });
-    expect(other.config.rope_scaling).toEqual({ rope_type: 'longrope', long_factor: [1, 2.5], short_factor: [1, 2.5], attention_factor: 1 });
+    expect(other.config.rope_scaling).toEqual({
+      rope_type: 'longrope',
+      long_factor: [1, 2.5],
+      short_factor: [1, 2.5],
+      attention_factor: 1,
+    });
     expect(other.weights).toBeUndefined();
   });
 
   it('linear scaling comes from metadata', () => {
-    const scaled = keys('gemma3', [['gemma3.rope.scaling.type', 'string', 'linear'], ['gemma3.rope.scaling.factor', 'f32', 8]]);
+    const scaled = keys('gemma3', [
+      ['gemma3.rope.scaling.type', 'string', 'linear'],
+      ['gemma3.rope.scaling.factor', 'f32', 8],
+    ]);
     expect(openModel(write('linear', scaled, []), { weights: false }).config.rope_scaling).toEqual({ rope_type: 'linear', factor: 8 });
   });
 
@@ -98,7 +156,12 @@ describe('architectures', () => {
     ['another architecture', keys('mamba'), [], /architecture is mamba.*llama, qwen2/],
     ['an adapter', keys('llama', [['general.type', 'string', 'adapter']]), [], /GGUF adapter, not a model/],
     ['a split model', keys('llama', [['split.count', 'u16', 3]]), [], /split GGUF.*--merge/],
-    ['K-quants', keys('llama'), [{ name: 'token_embd.weight', dims: [256, 1], type: 12, data: new Uint8Array(144) }], /Q4_K \(1 tensors\).*Q8_0/],
+    [
+      'K-quants',
+      keys('llama'),
+      [{ name: 'token_embd.weight', dims: [256, 1], type: 12, data: new Uint8Array(144) }],
+      /Q4_K \(1 tensors\).*Q8_0/,
+    ],
     ['experts', keys('llama'), [matrix('blk.0.ffn_gate_exps.weight')], /has no tensor "blk.0.ffn_gate_exps.weight"/],
     ['more layers than it says', keys('llama'), [matrix('blk.1.attn_v.weight')], /with 1 layers has no tensor "blk.1/],
     ['an unknown storage type', keys('llama'), [{ name: 'token_embd.weight', dims: [8], type: 99 }], /unknown storage type 99/],
@@ -116,7 +179,8 @@ describe('hostile files', () => {
     bytes.writeBigUInt64LE(value, offset);
     return bytes;
   };
-  const tensor = (spec: Partial<TensorSpec>): Buffer => ggufBytes(keys('llama'), [{ name: 'token_embd.weight', dims: [8, 3], type: f32, data: f32Bytes(counting(24)), ...spec }]);
+  const tensor = (spec: Partial<TensorSpec>): Buffer =>
+    ggufBytes(keys('llama'), [{ name: 'token_embd.weight', dims: [8, 3], type: f32, data: f32Bytes(counting(24)), ...spec }]);
   const longKey = at(24, 2n ** 63n);
   const corrupt: [string, Uint8Array, RegExp][] = [
     ['another magic', Buffer.concat([Buffer.from('GGML'), good.subarray(4)]), /does not begin with "GGUF"/],
@@ -127,14 +191,67 @@ describe('hostile files', () => {
     ['a key longer than the file', at(24, 60_000n), /needs at least 60000 bytes/],
     ['a key twice', ggufBytes([...keys('llama'), ['llama.block_count', 'u32', 2]], []), /"llama.block_count" occurs twice/],
     ['a tensor twice', ggufBytes(keys('llama'), [vector('output_norm.weight', [1]), vector('output_norm.weight', [1])]), /occurs twice/],
-    ['NaN as epsilon', ggufBytes(keys('llama').map((k) => (k[0].endsWith('epsilon') ? [k[0], 'f32', Number.NaN] : k)), []), /layer_norm_rms_epsilon must be a finite number, got NaN/],
-    ['an infinite rope base', ggufBytes(keys('llama', [['llama.rope.freq_base', 'f32', Number.POSITIVE_INFINITY]]), []), /freq_base must be a finite number/],
-    ['a negative count of layers', ggufBytes(keys('llama').map((k) => (k[0].endsWith('block_count') ? [k[0], 'i32', -1] : k)), []), /block_count must be an integer/],
-    ['2^63 layers', ggufBytes(keys('llama').map((k) => (k[0].endsWith('block_count') ? [k[0], 'u64', 2n ** 63n] : k)), []), /block_count must be an integer/],
-    ['no layers', ggufBytes(keys('llama').map((k) => (k[0].endsWith('block_count') ? [k[0], 'u32', 0] : k)), []), /at least 1/],
-    ['text as a number', ggufBytes(keys('llama').map((k) => (k[0].endsWith('block_count') ? [k[0], 'string', '1'] : k)), []), /block_count must be an integer.*"1"/],
-    ['a key missing', ggufBytes(keys('llama').filter((k) => !k[0].endsWith('embedding_length')), []), /embedding_length is missing/],
-    ['heads that do not divide', ggufBytes(keys('llama').map((k) => (k[0].endsWith('head_count') ? [k[0], 'u32', 3] : k)), []), /3 heads do not divide/],
+    [
+      'NaN as epsilon',
+      ggufBytes(
+        keys('llama').map((k) => (k[0].endsWith('epsilon') ? [k[0], 'f32', Number.NaN] : k)),
+        [],
+      ),
+      /layer_norm_rms_epsilon must be a finite number, got NaN/,
+    ],
+    [
+      'an infinite rope base',
+      ggufBytes(keys('llama', [['llama.rope.freq_base', 'f32', Number.POSITIVE_INFINITY]]), []),
+      /freq_base must be a finite number/,
+    ],
+    [
+      'a negative count of layers',
+      ggufBytes(
+        keys('llama').map((k) => (k[0].endsWith('block_count') ? [k[0], 'i32', -1] : k)),
+        [],
+      ),
+      /block_count must be an integer/,
+    ],
+    [
+      '2^63 layers',
+      ggufBytes(
+        keys('llama').map((k) => (k[0].endsWith('block_count') ? [k[0], 'u64', 2n ** 63n] : k)),
+        [],
+      ),
+      /block_count must be an integer/,
+    ],
+    [
+      'no layers',
+      ggufBytes(
+        keys('llama').map((k) => (k[0].endsWith('block_count') ? [k[0], 'u32', 0] : k)),
+        [],
+      ),
+      /at least 1/,
+    ],
+    [
+      'text as a number',
+      ggufBytes(
+        keys('llama').map((k) => (k[0].endsWith('block_count') ? [k[0], 'string', '1'] : k)),
+        [],
+      ),
+      /block_count must be an integer.*"1"/,
+    ],
+    [
+      'a key missing',
+      ggufBytes(
+        keys('llama').filter((k) => !k[0].endsWith('embedding_length')),
+        [],
+      ),
+      /embedding_length is missing/,
+    ],
+    [
+      'heads that do not divide',
+      ggufBytes(
+        keys('llama').map((k) => (k[0].endsWith('head_count') ? [k[0], 'u32', 3] : k)),
+        [],
+      ),
+      /3 heads do not divide/,
+    ],
     ['an alignment of 0', ggufBytes(keys('llama', [['general.alignment', 'u32', 0]]), []), /power of two/],
     ['an alignment of 2^30', ggufBytes(keys('llama', [['general.alignment', 'u32', 2 ** 30]]), []), /power of two/],
     ['dimensions that overflow', tensor({ dims: [2n ** 62n, 2n ** 62n] }), /dimensions \[4611686018427387904/],
@@ -144,7 +261,14 @@ describe('hostile files', () => {
     ['an offset of 2^63', tensor({ offset: 2n ** 63n }), /begins at offset 9223372036854775808/],
     ['an unaligned offset', tensor({ offset: 4n }), /multiple of 32/],
     ['half a block', tensor({ dims: [8, 3], type: 8 }), /Q8_0 needs multiples of 32/],
-    ['overlapping tensors', ggufBytes(keys('llama'), [vector('output_norm.weight', counting(16)), { ...vector('blk.0.attn_norm.weight', counting(16)), offset: 32n }]), /overlap/],
+    [
+      'overlapping tensors',
+      ggufBytes(keys('llama'), [
+        vector('output_norm.weight', counting(16)),
+        { ...vector('blk.0.attn_norm.weight', counting(16)), offset: 32n },
+      ]),
+      /overlap/,
+    ],
     ['rows that are no heads', ggufBytes(keys('llama'), [matrix('blk.0.attn_q.weight', 6)]), /6 rows, which are not 2 heads/],
   ];
   it.each(corrupt)('%s', (name, bytes, says) => {
@@ -169,7 +293,10 @@ describe('hostile files', () => {
     expectRefused(() => openModel(empty), 'ERR_MODEL_CORRUPT', empty, /is empty/);
     mkdirSync(join(folder, 'folder.gguf'));
     expectRefused(() => openModel(join(folder, 'folder.gguf')), 'ERR_FILE', 'folder.gguf', /is no model/);
-    for (const [version, says] of [[0x03000000, /big-endian/], [1, /version 1/]] as const) {
+    for (const [version, says] of [
+      [0x03000000, /big-endian/],
+      [1, /version 1/],
+    ] as const) {
       const path = fileIn(folder, `v${version}.gguf`, ggufBytes([], [], { version }));
       expectRefused(() => openModel(path), 'ERR_MODEL_UNSUPPORTED', path, says);
     }
@@ -201,8 +328,9 @@ describe('hostile files', () => {
   );
 
   it('cut anywhere', () => {
-    for (let length = 0; length < rich.length; length++) {
-      const path = fileIn(folder, 'cut.gguf', rich.subarray(0, length));
+    const path = fileIn(folder, 'cut.gguf', rich);
+    for (let length = rich.length - 1; length >= 0; length--) {
+      truncateSync(path, length);
       expect(errorOf(() => openModel(path)).code, `${length} bytes`).toBe('ERR_MODEL_CORRUPT');
     }
   });
@@ -223,7 +351,9 @@ describe('hostile files', () => {
 describe.skipIf(!hasShared)('real files', () => {
   const variant = (name: string): string => sharedPath('models', 'stories260K-variants', name);
   const smollm = sharedPath('models', 'smollm2-135m-instruct', 'SmolLM2-135M-Instruct.Q4_1.gguf');
-  const files = hasShared ? [variant('stories260K-f32.gguf'), variant('stories260K-f16.gguf'), variant('stories260K-q8_0.gguf'), smollm] : [];
+  const files = hasShared
+    ? [variant('stories260K-f32.gguf'), variant('stories260K-f16.gguf'), variant('stories260K-q8_0.gguf'), smollm]
+    : [];
 
   it.each(files)('%s: header as @huggingface/gguf reads it', async (path) => {
     const oracle = await gguf(path, { allowLocalFile: true });
@@ -251,26 +381,30 @@ describe.skipIf(!hasShared)('real files', () => {
     return values;
   };
 
-  it.each([['stories260K-f32.gguf', 0], ['stories260K-f16.gguf', 2 ** -11], ['stories260K-q8_0.gguf', 1 / 127]])(
-    '%s: every tensor equals that of the safetensors file, within its precision',
-    (name, precision) => {
-      const reference = SafetensorsSource.openFile(sharedPath('models', 'stories260K', 'model.safetensors'));
-      const { weights } = openModel(variant(name));
-      expect(weights?.names().sort()).toEqual(reference.names().sort());
-      for (const tensorName of reference.names()) {
-        const ours = asF32(weights?.tensor(tensorName) as Tensor);
-        const wanted = reference.tensor(tensorName).read() as Float32Array;
-        const largest = wanted.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
-        const worst = wanted.reduce((most, v, i) => Math.max(most, Math.abs(v - (ours[i] as number))), 0);
-        expect(worst, tensorName).toBeLessThanOrEqual(largest * precision);
-      }
-      weights?.close();
-      reference.close();
-    },
-  );
+  it.each([
+    ['stories260K-f32.gguf', 0],
+    ['stories260K-f16.gguf', 2 ** -11],
+    ['stories260K-q8_0.gguf', 1 / 127],
+  ])('%s: every tensor equals that of the safetensors file, within its precision', (name, precision) => {
+    const reference = SafetensorsSource.openFile(sharedPath('models', 'stories260K', 'model.safetensors'));
+    const { weights } = openModel(variant(name));
+    expect(weights?.names().sort()).toEqual(reference.names().sort());
+    for (const tensorName of reference.names()) {
+      const ours = asF32(weights?.tensor(tensorName) as Tensor);
+      const wanted = reference.tensor(tensorName).read() as Float32Array;
+      const largest = wanted.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
+      const worst = wanted.reduce((most, v, i) => Math.max(most, Math.abs(v - (ours[i] as number))), 0);
+      expect(worst, tensorName).toBeLessThanOrEqual(largest * precision);
+    }
+    weights?.close();
+    reference.close();
+  });
 
   it('the derived configuration says what config.json says', () => {
-    for (const [path, folderName] of [[smollm, 'smollm2-135m-instruct'], [variant('stories260K-f32.gguf'), 'stories260K']] as const) {
+    for (const [path, folderName] of [
+      [smollm, 'smollm2-135m-instruct'],
+      [variant('stories260K-f32.gguf'), 'stories260K'],
+    ] as const) {
       const derived = openModel(path, { weights: false }).config;
       const written = openModel(sharedPath('models', folderName), { weights: false }).config;
       const shared = Object.keys(written).filter((key) => key in derived && !['torch_dtype', 'pad_token_id'].includes(key));

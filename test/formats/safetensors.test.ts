@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import { mkdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Tensor } from '../../lib/core/tensor.js';
 import { SafetensorsSource } from '../../lib/formats/safetensors.js';
@@ -16,7 +16,12 @@ const f32 = (...values: number[]) => new Uint8Array(Float32Array.from(values).bu
 
 describe('a safetensors file', () => {
   it('gives views of the mapped bytes', () => {
-    const header = { __metadata__: { format: 'pt' }, b: entry('F32', [2, 2], 8, 24), a: entry('F16', [4], 0, 8), s: entry('F32', [], 24, 28) };
+    const header = {
+      __metadata__: { format: 'pt' },
+      b: entry('F32', [2, 2], 8, 24),
+      a: entry('F16', [4], 0, 8),
+      s: entry('F32', [], 24, 28),
+    };
     const json = JSON.stringify(header);
     const padded = json.padEnd(Math.ceil(json.length / 8) * 8);
     const path = fileIn(folder, 'good.safetensors', safetensorsBytes(padded, Buffer.concat([Buffer.alloc(8), f32(1, 2, 3, 4), f32(5)])));
@@ -72,12 +77,20 @@ describe('a safetensors file', () => {
     ['that is no UTF-8', safetensorsBytes('{}', two, 4n).fill(0xff, 8), /UTF-8/],
     ['that is an array', safetensorsBytes('[]'), /object was expected/],
     ['that nests deeply', safetensorsBytes('['.repeat(100_000)), /nests deeper than 4/],
-    ['with a tensor twice', safetensorsBytes(`{"a":${JSON.stringify(entry('F32', [1], 0, 4))},"\\u0061":${JSON.stringify(entry('F32', [1], 4, 8))}}`, two), /"a" occurs twice/],
+    [
+      'with a tensor twice',
+      safetensorsBytes(`{"a":${JSON.stringify(entry('F32', [1], 0, 4))},"\\u0061":${JSON.stringify(entry('F32', [1], 4, 8))}}`, two),
+      /"a" occurs twice/,
+    ],
     ['with an unknown dtype', safetensorsBytes({ a: entry('F33', [2], 0, 8) }, two), /unknown dtype "F33"/],
     ['with a dtype from the prototype', safetensorsBytes({ a: entry('constructor', [2], 0, 8) }, two), /unknown dtype/],
     ['with a negative size', safetensorsBytes({ a: entry('F32', [-2], 0, 8) }, two), /shape \[-2\]/],
     ['with a fractional size', safetensorsBytes({ a: entry('F32', [1.5], 0, 8) }, two), /shape \[1.5\]/],
-    ['with a size of 2^63', safetensorsBytes(`{"a":{"dtype":"F32","shape":[9223372036854775808],"data_offsets":[0,8]}}`, two), /non-negative integers/],
+    [
+      'with a size of 2^63',
+      safetensorsBytes(`{"a":{"dtype":"F32","shape":[9223372036854775808],"data_offsets":[0,8]}}`, two),
+      /non-negative integers/,
+    ],
     ['with sizes that overflow', safetensorsBytes({ a: entry('F32', [2 ** 40, 2 ** 40], 0, 8) }, two), /no valid byte count/],
     ['with a shape of text', safetensorsBytes({ a: entry('F32', ['2'], 0, 8) }, two), /shape/],
     ['with offsets backwards', safetensorsBytes({ a: entry('F32', [2], 8, 0) }, two), /hold -8/],
@@ -101,7 +114,10 @@ describe('a safetensors file', () => {
     expectRefused(() => SafetensorsSource.openFile(join(folder, 'none.safetensors')), 'ERR_FILE', 'none.safetensors', /no such file/);
   });
 
-  const small = safetensorsBytes({ __metadata__: { format: 'pt' }, a: entry('F32', [2, 2], 0, 16), b: entry('BF16', [4], 16, 24) }, Buffer.alloc(24, 1));
+  const small = safetensorsBytes(
+    { __metadata__: { format: 'pt' }, a: entry('F32', [2, 2], 0, 16), b: entry('BF16', [4], 16, 24) },
+    Buffer.alloc(24, 1),
+  );
   const opensOrRefuses = (bytes: Uint8Array): void => {
     const path = fileIn(folder, 'mutant.safetensors', bytes);
     let source: SafetensorsSource | undefined;
@@ -141,7 +157,12 @@ describe('a sharded index', () => {
   const index = (map: unknown): string => JSON.stringify({ metadata: { total_size: 4 }, weight_map: map });
   const refusals: [string, string, string, RegExp][] = [
     ['names a shard that is absent', index({ w: 'absent.safetensors' }), 'ERR_FILE', /absent.safetensors.*no such file/],
-    ['names a tensor that is not in its shard', index({ v: 's.safetensors' }), 'ERR_MODEL_CORRUPT', /"v" is in s.safetensors, but it is not/],
+    [
+      'names a tensor that is not in its shard',
+      index({ v: 's.safetensors' }),
+      'ERR_MODEL_CORRUPT',
+      /"v" is in s.safetensors, but it is not/,
+    ],
     ['leaves the folder', index({ w: '../s.safetensors' }), 'ERR_MODEL_CORRUPT', /same folder/],
     ['leaves the folder by an absolute path', index({ w: '/s.safetensors' }), 'ERR_MODEL_CORRUPT', /same folder/],
     ['leaves the folder with backslashes', index({ w: '..\\s.safetensors' }), 'ERR_MODEL_CORRUPT', /same folder/],
@@ -211,7 +232,12 @@ describe('the safetensors writer', () => {
     const sub = join(folder, 'sharded');
     mkdirSync(sub);
     const files = writeSafetensorsSharded(join(sub, 'model.safetensors'), tensors(), { maxShardBytes: 24 });
-    expect(files).toEqual(['model-00001-of-00003.safetensors', 'model-00002-of-00003.safetensors', 'model-00003-of-00003.safetensors', 'model.safetensors.index.json']);
+    expect(files).toEqual([
+      'model-00001-of-00003.safetensors',
+      'model-00002-of-00003.safetensors',
+      'model-00003-of-00003.safetensors',
+      'model.safetensors.index.json',
+    ]);
     const index = JSON.parse(readFileSync(join(sub, 'model.safetensors.index.json'), 'utf8'));
     expect(index.metadata.total_size).toBe(3 + 24 + 8);
     const source = SafetensorsSource.openIndex(join(sub, 'model.safetensors.index.json'));
@@ -221,7 +247,14 @@ describe('the safetensors writer', () => {
 
   it('refuses a name given twice', () => {
     const t = Tensor.from('f32', [1], [1]);
-    expect(errorOf(() => writeSafetensors(join(folder, 'x.safetensors'), [{ name: 'a', tensor: t }, { name: 'a', tensor: t }])).code).toBe('ERR_INTERNAL');
+    expect(
+      errorOf(() =>
+        writeSafetensors(join(folder, 'x.safetensors'), [
+          { name: 'a', tensor: t },
+          { name: 'a', tensor: t },
+        ]),
+      ).code,
+    ).toBe('ERR_INTERNAL');
   });
 });
 
@@ -229,7 +262,10 @@ describe.skipIf(!hasShared)('real files', () => {
   it('stories260K: written again, the file has the same tensors bit for bit', () => {
     const original = SafetensorsSource.openFile(sharedPath('models', 'stories260K', 'model.safetensors'));
     const path = join(folder, 'stories.safetensors');
-    writeSafetensors(path, original.names().map((name) => ({ name, tensor: original.tensor(name) })));
+    writeSafetensors(
+      path,
+      original.names().map((name) => ({ name, tensor: original.tensor(name) })),
+    );
     const copy = SafetensorsSource.openFile(path);
     expect(copy.names().sort()).toEqual(original.names().sort());
     for (const name of copy.names()) expect(Buffer.compare(copy.tensor(name).readBytes(), original.tensor(name).readBytes()), name).toBe(0);
@@ -239,10 +275,15 @@ describe.skipIf(!hasShared)('real files', () => {
 
   it('the bf16 shards hold the upper halves of the f32 weights, rounded', () => {
     const f32s = SafetensorsSource.openFile(sharedPath('models', 'stories260K', 'model.safetensors'));
-    const shards = SafetensorsSource.openIndex(sharedPath('models', 'stories260K-variants', 'llama-bf16-sharded', 'model.safetensors.index.json'));
+    const shards = SafetensorsSource.openIndex(
+      sharedPath('models', 'stories260K-variants', 'llama-bf16-sharded', 'model.safetensors.index.json'),
+    );
     expect(shards.files()).toHaveLength(3);
     const path = join(folder, 'bf16.safetensors');
-    writeSafetensors(path, f32s.names().map((name) => ({ name, tensor: f32s.tensor(name), dtype: 'bf16' as const })));
+    writeSafetensors(
+      path,
+      f32s.names().map((name) => ({ name, tensor: f32s.tensor(name), dtype: 'bf16' as const })),
+    );
     const ours = SafetensorsSource.openFile(path);
     for (const name of shards.names()) expect(Buffer.compare(ours.tensor(name).readBytes(), shards.tensor(name).readBytes()), name).toBe(0);
     for (const s of [f32s, shards, ours]) s.close();
