@@ -57,6 +57,10 @@ export class LoraAdapter implements LinearAdapter {
     return new LoraAdapter(a, b, options.scale, options.dropout);
   }
 
+  get rank(): number {
+    return this.a.shape[0] as number;
+  }
+
   *parameters(): Iterable<Parameter> {
     yield this.a;
     yield this.b;
