@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { resolvePlanConfig } from '../../lib/config/resolve.js';
 import type { PlanConfigInput } from '../../lib/config/schema.js';
 import { openModel } from '../../lib/formats/model-source.js';
+import { loadModel } from '../../lib/model.js';
 import { saveResult } from '../../lib/trainer/save-result.js';
 import { hasShared, sharedPath } from '../shared.js';
 import { fixtureNames, fixturePath, pack, readExpected } from './fixture.js';
@@ -68,18 +69,28 @@ const models: Case[] = fixtureNames.map((name) => ({ name, model: fixturePath(na
 
 describe.skipIf(!hasPython).each([
   { kind: 'adapters', reader: 'peft', cases: adapters },
-  { kind: 'models', reader: 'transformers', cases: models },
+  { kind: 'merged models', reader: 'transformers', cases: adapters },
+  { kind: 'trained models', reader: 'transformers', cases: models },
 ])('$reader loads our $kind and gives our logits', ({ kind, cases }) => {
   const logits = new Map<string, ArrayLike<number>[]>();
-  const file = (i: number) => join(folder, `${kind}-${i}.safetensors`);
+  const path = (i: number) => join(folder, `${kind}-${i}`);
+  const file = (i: number) => `${path(i)}.safetensors`;
 
-  beforeAll(() => {
+  async function whatToJudge(model: string, out: string): Promise<{ model: string; adapter?: string }> {
+    if (kind === 'adapters') return { model, adapter: out };
+    if (kind === 'trained models') return { model: out };
+    await using loaded = await loadModel({ path: model, adapter: out });
+    const { out: merged } = await loaded.merge(`${out}-merged`);
+    return { model: merged };
+  }
+
+  beforeAll(async () => {
     const ids = writeInput(folder, 'ids.json', sequences);
-    const jobs = cases.map(({ name, model, method, steps }, i) => {
-      const out = join(folder, `${kind}-${i}`);
-      logits.set(name, trainAndSave(model, method, steps, out));
-      return kind === 'models' ? { model: out, ids, out: file(i) } : { model, adapter: out, ids, out: file(i) };
-    });
+    const jobs: object[] = [];
+    for (const [i, { name, model, method, steps }] of cases.entries()) {
+      logits.set(name, trainAndSave(model, method, steps, path(i)));
+      jobs.push({ ...(await whatToJudge(model, path(i))), ids, out: file(i) });
+    }
     judge('peft_logits.py', folder, jobs);
   }, 300_000);
 
