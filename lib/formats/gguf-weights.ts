@@ -6,8 +6,8 @@ import type { GgufFile, GgufTensor } from './gguf.js';
 import { type GgufArchitecture, huggingFaceName, ropeTensors } from './gguf-names.js';
 import { ggmlTypes, supportedGgmlTypes } from './gguf-types.js';
 import { HostContext } from './host-ops.js';
-import { TensorStore } from './tensor-store.js';
-import { missingTensor, type WeightSource } from './weights.js';
+import { isMisaligned, TensorStore } from './tensor-store.js';
+import { missingTensor, type WeightInfo, type WeightSource } from './weights.js';
 
 /** Sizes that the row order of q and k depends on. */
 export interface HeadCounts {
@@ -55,9 +55,11 @@ export class GgufWeights implements WeightSource {
     return this.entries.has(name);
   }
 
-  info(name: string): { dtype: DType; shape: number[]; file: string } {
+  info(name: string): WeightInfo {
     const t = this.entry(name);
-    return { dtype: ggmlTypes.get(t.type)?.dtype as DType, shape: [...t.shape], file: this.file.path };
+    const dtype = ggmlTypes.get(t.type)?.dtype as DType;
+    const isCopied = this.isPermuted(name) || this.isShifted(name) || isMisaligned(t.byteOffset, dtype);
+    return { dtype, shape: [...t.shape], file: this.file.path, isCopied };
   }
 
   tensor(name: string): Tensor {
@@ -87,11 +89,16 @@ export class GgufWeights implements WeightSource {
   private make(name: string): Tensor {
     const { dtype, shape } = this.info(name);
     const stored = this.store.view(this.file.map, this.entry(name).byteOffset, dtype, shape, name);
-    const [, projection] = /\.([qk])_proj\.(?:weight|bias)$/.exec(name) ?? [];
-    if (projection && this.architecture.isPermuted)
-      return this.unpermuted(stored, projection === 'q' ? this.counts.heads : this.counts.kvHeads);
-    if (/norm\.weight$/.test(name) && this.architecture.isNormShifted) return this.minusOne(stored);
-    return stored;
+    if (this.isPermuted(name)) return this.unpermuted(stored, name.includes('.q_proj.') ? this.counts.heads : this.counts.kvHeads);
+    return this.isShifted(name) ? this.minusOne(stored) : stored;
+  }
+
+  private isPermuted(name: string): boolean {
+    return this.architecture.isPermuted && /\.[qk]_proj\.(?:weight|bias)$/.test(name);
+  }
+
+  private isShifted(name: string): boolean {
+    return this.architecture.isNormShifted && /norm\.weight$/.test(name);
   }
 
   // The file's row 2 j + s of a head is row s * half + j of the Hugging Face form: the converter made the two halves that rotate

@@ -6,8 +6,8 @@ import { corruptFile, shown, unsupportedFile } from './file-error.js';
 import { decodeUtf8, isObject, jsonProblem, parseJsonObject, readTextFile } from './json-file.js';
 import { mapChecked, readMap } from './map-file.js';
 import { headerLength, parseSafetensorsHeader, type SafetensorsEntry, safetensorsDTypes } from './safetensors-header.js';
-import { TensorStore } from './tensor-store.js';
-import { missingTensor, type WeightSource } from './weights.js';
+import { isMisaligned, TensorStore } from './tensor-store.js';
+import { missingTensor, type WeightInfo, type WeightSource } from './weights.js';
 
 interface Location extends SafetensorsEntry {
   map: Segment;
@@ -62,8 +62,8 @@ export class SafetensorsSource implements WeightSource {
     return this.locations.has(name);
   }
 
-  info(name: string): { dtype: DType; shape: number[]; file: string } {
-    const { storage, shape, file } = this.location(name);
+  info(name: string): WeightInfo {
+    const { storage, shape, file, byteOffset } = this.location(name);
     const dtype = safetensorsDTypes[storage];
     if (!dtype)
       throw unsupportedFile(
@@ -72,7 +72,7 @@ export class SafetensorsSource implements WeightSource {
         `Supported are ${Object.keys(safetensorsDTypes).join(', ')}: convert the model to BF16 or F32.`,
       );
     if (shape.length > 4) throw unsupportedFile(file, `tensor ${shown(name)} has ${shape.length} dimensions`, 'At most 4 are supported.');
-    return { dtype, shape: [...shape], file };
+    return { dtype, shape: [...shape], file, isCopied: isMisaligned(byteOffset, dtype) };
   }
 
   tensor(name: string): Tensor {

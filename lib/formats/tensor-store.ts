@@ -8,6 +8,11 @@ export function alignmentOf(dtype: DType): number {
   return blockElements > 1 ? 2 : blockBytes;
 }
 
+/** Whether a tensor at this offset of a map has to be copied to be read. */
+export function isMisaligned(byteOffset: number, dtype: DType): boolean {
+  return byteOffset % alignmentOf(dtype) !== 0;
+}
+
 /** The memory behind a file's tensors: its map and the private copies made of parts of it. */
 export class TensorStore {
   private readonly maps: Segment[] = [];
@@ -20,7 +25,7 @@ export class TensorStore {
   /** A view at `byteOffset` of a map, or a private copy where that is misaligned for the type. */
   view(map: Segment, byteOffset: number, dtype: DType, shape: readonly number[], name: string): Tensor {
     const mapped = new Tensor(map, byteOffset, dtype, shape, name);
-    if (byteOffset % alignmentOf(dtype) === 0 || mapped.bytes === 0) return mapped;
+    if (!isMisaligned(byteOffset, dtype) || mapped.bytes === 0) return mapped;
     const copy = this.allocate(dtype, shape, name);
     copyBytes(mapped, copy);
     return copy;

@@ -57,8 +57,11 @@ export function run(context: OpContext, index: number, name: string, hasWorkspac
       s[1] = workspace.offset;
       s[2] = bytes;
     }
-    a.call(context.deviceIndex, index, context.dry);
-    if (bytes > 0) context.releaseWorkspace();
+    try {
+      a.call(context.deviceIndex, index, context.dry);
+    } finally {
+      if (bytes > 0) context.releaseWorkspace();
+    }
   } catch (error) {
     throw translateNativeError(error);
   }

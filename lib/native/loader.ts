@@ -31,6 +31,9 @@ export interface MemoryStatistics {
   current: MemoryByCategory;
   /** Largest value of each category since the process began or resetPeak(). */
   peak: MemoryByCategory;
+  /** Bytes of all heap segments together, now and at most. */
+  heapCurrent: number;
+  heapPeak: number;
   /** Heap segments ever allocated; constant during a step. */
   allocations: number;
 }

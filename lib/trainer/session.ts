@@ -10,7 +10,8 @@ import { Tensor } from '../core/tensor.js';
 import { HostContext } from '../formats/host-ops.js';
 import type { WeightSource } from '../formats/weights.js';
 import { methods } from '../methods/index.js';
-import type { AppliedMethod, TrainedParameter } from '../methods/method.js';
+import { materialize } from '../methods/materialize.js';
+import type { AppliedMethod } from '../methods/method.js';
 import { type Batch, type BatchCapacity, BatchBuffers, type HostBatch } from '../models/batch.js';
 import { buildCausalLm } from '../models/build.js';
 import type { CausalLm } from '../models/causal-lm.js';
@@ -86,6 +87,8 @@ export class Session {
     this.trainedMemory = materialize(trained, dry, new HostContext(this.device));
     releaseSources?.();
     this.frozenBytes = countFrozen(this.model, weights);
+    // The trained copies replace all of the checkpoint: its map, and what had to be copied out of it, are of no use any more.
+    if (this.frozenBytes.mapped + this.frozenBytes.private === 0 && !dry) weights?.close();
     this.state = new OptimizerState(
       makeOptimizer(config.optimizer, { weightDecayOn: options.weightDecayOn ?? 'matrices', accumulator }),
       this.trained,
@@ -253,26 +256,9 @@ function applyMethod(model: CausalLm, config: PlanConfig, dtype: FloatType): App
   return methods.lora.apply(model, method, { dtype: dtype === 'f64' ? 'f64' : 'f32', seed });
 }
 
-/** Gives trained parameters one allocation and their starting values. */
-function materialize(trained: readonly TrainedParameter[], dry: boolean, context: HostContext): Segment {
-  const targets = trained.map(({ parameter, dtype }) => Tensor.dry(dtype, parameter.shape, parameter.name));
-  const aligned = (t: Tensor) => Math.ceil(t.bytes / 64) * 64;
-  const bytes = targets.reduce((sum, t) => sum + aligned(t), 0);
-  const segment = dry ? { id: drySegment, bytes } : allocate(bytes, 'weights');
-  let offset = 0;
-  trained.forEach(({ parameter, initialize }, i) => {
-    const shape = targets[i] as Tensor;
-    const value = new Tensor(segment, offset, shape.dtype, shape.shape, shape.name);
-    offset += aligned(shape);
-    if (!dry) initialize(value, context);
-    parameter.value = value;
-  });
-  return segment;
-}
-
 function countFrozen(model: CausalLm, weights: WeightSource | undefined): { mapped: number; private: number } {
-  const copies = weights?.privateBytes() ?? 0;
-  let bytes = 0;
-  for (const p of model.parameters()) if (!p.trainable) bytes += p.value.bytes;
-  return { mapped: Math.max(0, bytes - copies), private: copies };
+  const bytes = { mapped: 0, private: 0 };
+  for (const p of model.parameters())
+    if (!p.trainable) bytes[weights?.has(p.name) && weights.info(p.name).isCopied ? 'private' : 'mapped'] += p.value.bytes;
+  return bytes;
 }

@@ -205,7 +205,6 @@ function runSteps(config: TrainConfig, prepared: Prepared, hooks: TrainHooks): T
 
 /** Native memory without file maps. */
 function memoryInUse(): { now: number; peak: number } {
-  const { current, peak } = memoryStatistics();
-  const privateBytes = ({ mapped: _mapped, ...rest }: typeof current) => Object.values(rest).reduce((a, b) => a + b, 0);
-  return { now: privateBytes(current), peak: privateBytes(peak) };
+  const { heapCurrent, heapPeak } = memoryStatistics();
+  return { now: heapCurrent, peak: heapPeak };
 }

@@ -254,6 +254,8 @@ Napi::Value memory(const Napi::CallbackInfo& info) {
   }
   result.Set("current", current);
   result.Set("peak", peak);
+  result.Set("heapCurrent", static_cast<double>(s.heap_current));
+  result.Set("heapPeak", static_cast<double>(s.heap_peak));
   result.Set("allocations", static_cast<double>(s.allocations));
   return result;
 }

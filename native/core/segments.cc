@@ -88,7 +88,11 @@ SegmentId insert(Table& t, char* data, size_t bytes, SegmentCategory category, b
   const int c = static_cast<int>(category);
   t.statistics.current[c] += static_cast<int64_t>(bytes);
   if (t.statistics.current[c] > t.statistics.peak[c]) t.statistics.peak[c] = t.statistics.current[c];
-  if (!mapped) ++t.statistics.allocations;
+  if (!mapped) {
+    ++t.statistics.allocations;
+    t.statistics.heap_current += static_cast<int64_t>(bytes);
+    if (t.statistics.heap_current > t.statistics.heap_peak) t.statistics.heap_peak = t.statistics.heap_current;
+  }
   return index + s.generation * kSlotRange;
 }
 
@@ -158,6 +162,7 @@ void release_segment(SegmentId id) {
     free_pages(s.data, s.bytes == 0 ? 1 : s.bytes);
   }
   t.statistics.current[static_cast<int>(s.category)] -= static_cast<int64_t>(s.bytes);
+  if (!s.mapped) t.statistics.heap_current -= static_cast<int64_t>(s.bytes);
   s.used = false;
   s.data = nullptr;
   ++s.generation;
@@ -181,6 +186,7 @@ void reset_memory_peak() {
   Table& t = table();
   std::lock_guard<std::mutex> lock(t.mutex);
   for (int i = 0; i < static_cast<int>(SegmentCategory::count); ++i) t.statistics.peak[i] = t.statistics.current[i];
+  t.statistics.heap_peak = t.statistics.heap_current;
 }
 
 void fail_allocation_after(int64_t after) {

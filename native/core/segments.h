@@ -25,6 +25,7 @@ SegmentView segment(SegmentId id);                                   // throws E
 struct MemoryStatistics {
   int64_t current[static_cast<int>(SegmentCategory::count)];
   int64_t peak[static_cast<int>(SegmentCategory::count)];
+  int64_t heap_current, heap_peak;  // of all heap segments together
   int64_t allocations;  // heap segments ever made
 };
 MemoryStatistics memory_statistics();

@@ -20,13 +20,30 @@ namespace nft {
 
 namespace {
 
-// Long enough to bridge the gap between two ops of a step, short enough not to burn a core while JavaScript runs.
-constexpr int kSpins = 20000;
+// Spinning bridges the gap between two ops of a step; on a busy machine the awaited thread may not be running at all, so the
+// time slice is given away before parking.
+constexpr int kSpins = 4000;
+constexpr int kYields = 64;
+
+// Waits for done(), first spinning, then yielding; false when neither sufficed.
+template <class Done>
+bool wait_briefly(Done done) {
+  for (int i = 0; i < kSpins; ++i) {
+    if (done()) return true;
+    NFT_PAUSE();
+  }
+  for (int i = 0; i < kYields; ++i) {
+    if (done()) return true;
+    std::this_thread::yield();
+  }
+  return done();
+}
 
 struct Pool {
   std::mutex caller;  // one parallel_for at a time
   std::mutex mutex;
-  std::condition_variable wake;
+  std::condition_variable wake;      // a new job, or the end
+  std::condition_variable finished;  // pending reached 0
   std::vector<std::thread> workers;
   std::atomic<uint64_t> epoch{0};
   std::atomic<int> pending{0};
@@ -51,19 +68,18 @@ struct Pool {
 
   void loop(int thread, uint64_t seen) {
     for (;;) {
-      int spins = 0;
-      while (epoch.load(std::memory_order_acquire) == seen && spins < kSpins) {
-        NFT_PAUSE();
-        ++spins;
-      }
-      if (epoch.load(std::memory_order_acquire) == seen) {
+      const auto called = [&] { return epoch.load(std::memory_order_acquire) != seen; };
+      if (!wait_briefly(called)) {
         std::unique_lock<std::mutex> lock(mutex);
-        wake.wait(lock, [&] { return epoch.load(std::memory_order_acquire) != seen; });
+        wake.wait(lock, called);
       }
       seen = epoch.load(std::memory_order_acquire);
       if (stop.load()) return;
       work(thread);
-      pending.fetch_sub(1, std::memory_order_release);
+      if (pending.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+        std::lock_guard<std::mutex> lock(mutex);  // the caller is either before its check or in wait: no lost wake-up
+        finished.notify_one();
+      }
     }
   }
 
@@ -133,7 +149,11 @@ void ThreadPool::parallel_for(int64_t items, Body body, void* context) {
   }
   p.wake.notify_all();
   p.work(0);
-  while (p.pending.load(std::memory_order_acquire) != 0) NFT_PAUSE();
+  const auto done = [&] { return p.pending.load(std::memory_order_acquire) == 0; };
+  if (!wait_briefly(done)) {
+    std::unique_lock<std::mutex> lock(p.mutex);
+    p.finished.wait(lock, done);
+  }
   if (p.error) std::rethrow_exception(p.error);
 }
 

@@ -47,6 +47,5 @@ export function trainedBytes(session: Session): Map<string, Uint8Array> {
 
 /** Native memory without file maps. */
 export function privateBytes(): number {
-  const { mapped: _mapped, ...rest } = memoryStatistics().current;
-  return Object.values(rest).reduce((a, b) => a + b, 0);
+  return memoryStatistics().heapCurrent;
 }
