@@ -1,5 +1,5 @@
-import { freemem, totalmem } from 'node:os';
 import { createRequire } from 'node:module';
+import { freemem, totalmem } from 'node:os';
 import { type DeviceStatus, devices, threads } from './core/device.js';
 import { addon, native, packageRoot } from './native/loader.js';
 import { packageVersion } from './version.js';

@@ -1,5 +1,5 @@
-import { type DataInspection, inspectData as inspect } from './data/inspect.js';
 import type { DataOptions } from './data/dataset.js';
+import { type DataInspection, inspectData as inspect } from './data/inspect.js';
 import { Tokenizer } from './data/tokenizer.js';
 import { openModel } from './formats/model-source.js';
 

@@ -68,6 +68,11 @@ export function resolvePlanLayers(layers: Layer[]): Resolved<PlanConfig> {
 
 const apiLayer = (value: unknown): Layer => ({ value, originOf: () => ({ kind: 'api', label: 'options' }) });
 
+/** Checks the options of any other call and fills in their defaults. @throws ERR_CONFIG_INVALID with all problems */
+export function resolveOptions<Schema extends z.ZodType>(schema: Schema, input: unknown): z.output<Schema> {
+  return parseLayers([apiLayer(input)], schema).config;
+}
+
 /** Checks the options of `train` and fills in every default. @throws ERR_CONFIG_INVALID with all problems */
 export function resolveConfig(input: TrainConfigInput): TrainConfig {
   return resolveLayers([apiLayer(input)]).config;

@@ -1,0 +1,138 @@
+import type { PlanConfig } from './config/defaults.js';
+import { resolvePlanConfig } from './config/resolve.js';
+import type { PlanConfigInput } from './config/schema.js';
+import { type ModelSource, openModel } from './formats/model-source.js';
+import { FinetuneError } from './native/errors.js';
+import type { PlanReport } from './trainer/events.js';
+import { planRun } from './trainer/plan.js';
+
+/** Settings that fit, with their plan. */
+export interface Proposal {
+  config: PlanConfigInput;
+  plan: PlanReport;
+}
+
+/** One way to change a configuration, and how much it costs in speed or quality; 0 = as asked. */
+interface Change {
+  cost: number;
+  apply(config: PlanConfigInput): PlanConfigInput;
+}
+
+const asAsked: Change = { cost: 0, apply: (config) => config };
+const mostProposals = 8;
+const shortestLength = 128;
+
+/**
+ * Settings that need at most `limitBytes`, planned one by one to the byte; those that change least in speed and quality come first.
+ * What is tried: recomputing blocks, smaller batches with more accumulation, bf16, shorter examples, and for full training fused
+ * AdamW, LOMO, and LoRA instead. A proposal that changes more than another in every respect is left out. Empty where nothing fits.
+ * @throws ERR_CONFIG_INVALID, ERR_FILE, ERR_MODEL_CORRUPT, ERR_MODEL_UNSUPPORTED
+ */
+export function planFit(config: PlanConfigInput, limitBytes: number): Proposal[] {
+  if (!Number.isFinite(limitBytes) || limitBytes <= 0)
+    throw new FinetuneError('ERR_CONFIG_INVALID', `limitBytes: wanted a number of bytes above 0, got ${limitBytes}`);
+  const resolved = resolvePlanConfig(config);
+  const source = openModel(resolved.model);
+  try {
+    return search(config, resolved, source, limitBytes);
+  } finally {
+    source.weights?.close();
+  }
+}
+
+function search(config: PlanConfigInput, resolved: PlanConfig, source: ModelSource, limitBytes: number): Proposal[] {
+  const dimensions = [
+    methodChanges(resolved),
+    dtypeChanges(resolved),
+    lengthChanges(resolved),
+    batchChanges(resolved),
+    blockChanges(resolved),
+  ];
+  const accepted: { cost: number[]; proposal: Proposal }[] = [];
+  for (const combination of combinations(dimensions)) {
+    const cost = combination.map((c) => c.cost);
+    if (accepted.some((a) => a.cost.every((x, i) => x <= (cost[i] as number)))) continue;
+    const candidate = combination.reduce((value, change) => change.apply(value), config);
+    const plan = planIfValid(candidate, source);
+    if (plan && plan.bytes.total <= limitBytes) accepted.push({ cost, proposal: { config: candidate, plan } });
+    if (accepted.length === mostProposals) break;
+  }
+  return accepted.map((a) => a.proposal);
+}
+
+/** Every combination of one change each, the cheapest first. */
+function combinations(dimensions: Change[][]): Change[][] {
+  const all = dimensions.reduce<Change[][]>((found, changes) => found.flatMap((f) => changes.map((c) => [...f, c])), [[]]);
+  const cost = (changes: Change[]) => changes.reduce((sum, c) => sum + c.cost, 0);
+  return all.sort((a, b) => cost(a) - cost(b));
+}
+
+// Some changes exclude each other, such as fused updates and accumulation.
+function planIfValid(config: PlanConfigInput, source: ModelSource): PlanReport | undefined {
+  try {
+    return planRun(resolvePlanConfig(config), source);
+  } catch (error) {
+    if (error instanceof FinetuneError && error.code === 'ERR_CONFIG_INVALID') return undefined;
+    throw error;
+  }
+}
+
+/** Recomputation costs about a third of the time and changes no result. */
+function blockChanges({ checkpointing }: PlanConfig): Change[] {
+  if (checkpointing === 'block') return [asAsked];
+  return [asAsked, { cost: 1, apply: (c) => ({ ...c, checkpointing: 'block' }) }];
+}
+
+/** Smaller passes of the same step change no result; without accumulation the step itself gets smaller. */
+function batchChanges({ batchSize, gradientAccumulationSteps }: PlanConfig): Change[] {
+  const total = batchSize * gradientAccumulationSteps;
+  const smaller = Array.from({ length: batchSize - 1 }, (_, i) => batchSize - 1 - i).filter((n) => total % n === 0);
+  const accumulated = smaller.map((n): Change => {
+    return { cost: 0.4 * Math.log2(batchSize / n), apply: (c) => ({ ...c, batchSize: n, gradientAccumulationSteps: total / n }) };
+  });
+  const plain = smaller.map((n): Change => {
+    const single = gradientAccumulationSteps > 1 && { gradientAccumulationSteps: 1 };
+    return { cost: 1.5 * Math.log2(total / n), apply: (c) => ({ ...c, batchSize: n, ...single }) };
+  });
+  return [asAsked, ...accumulated, ...plain];
+}
+
+/** Results differ a little. */
+function dtypeChanges({ dtype }: PlanConfig): Change[] {
+  if (dtype === 'bf16') return [asAsked];
+  return [asAsked, { cost: 1.5, apply: (c) => ({ ...c, dtype: 'bf16' }) }];
+}
+
+/** Examples lose their ends. */
+function lengthChanges({ maxLength }: PlanConfig): Change[] {
+  const changes = [asAsked];
+  for (let length = Math.floor(maxLength / 2), n = 1; length >= shortestLength; length = Math.floor(length / 2), n++) {
+    const shorter = length;
+    changes.push({ cost: 3 * n, apply: (c) => ({ ...c, maxLength: shorter }) });
+  }
+  return changes;
+}
+
+/** Other training: no gradients, then no state either, then adapters only. */
+function methodChanges({ method, optimizer, fused }: PlanConfig): Change[] {
+  if (method.type === 'lora') return [asAsked];
+  const { trainLastLayers } = method;
+  const changes = [asAsked];
+  if (optimizer.type === 'adamw' && !fused)
+    changes.push({ cost: 2, apply: (c) => ({ ...withoutClipping(c), optimizer: { ...optimizer, fused: true } }) });
+  if (optimizer.type !== 'lomo')
+    changes.push({ cost: 4, apply: (c) => ({ ...withoutClipping(withOwnRate(c)), optimizer: { type: 'lomo' } }) });
+  const lora = { type: 'lora' as const, ...(trainLastLayers !== undefined && { trainLastLayers }) };
+  changes.push({ cost: 5, apply: (c) => ({ ...withOwnRate(c), method: lora, optimizer: { type: 'adamw' } }) });
+  return changes;
+}
+
+/** The global norm is not known in fused training. */
+function withoutClipping(config: PlanConfigInput): PlanConfigInput {
+  return config.maxGradNorm ? { ...config, maxGradNorm: 0 } : config;
+}
+
+/** The learning rate of one kind of training is wrong for another. */
+function withOwnRate(config: PlanConfigInput): PlanConfigInput {
+  return typeof config.learningRate === 'number' ? { ...config, learningRate: 'auto' } : config;
+}
