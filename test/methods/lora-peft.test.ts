@@ -1,12 +1,11 @@
 import { expect, test } from 'vitest';
 import { resolvePlanConfig } from '../../lib/config/resolve.js';
-import type { PlanConfigInput } from '../../lib/config/schema.js';
-import type { LoraConfig } from '../../lib/config/schema.js';
+import type { LoraConfig, PlanConfigInput } from '../../lib/config/schema.js';
 import { loraPeftConfig } from '../../lib/methods/lora-peft.js';
-import { hasShared, sharedPath } from '../shared.js';
 import { pack } from '../parity/fixture.js';
 import { openSession, product } from '../parity/model-session.js';
 import { initialAdapter } from '../parity/trajectory.js';
+import { hasShared, sharedPath } from '../shared.js';
 
 const model = sharedPath('models', 'stories260K');
 

@@ -10,7 +10,8 @@ const python = process.env.NODE_FINETUNE_PYTHON;
 /** Whether a Python with torch, transformers and peft was named; tests that need it skip otherwise. */
 export const hasPython = python !== undefined && python !== '';
 
-if (!hasPython) console.warn('Tests that let transformers and peft judge are skipped: set NODE_FINETUNE_PYTHON (scripts/judges/README.md).');
+if (!hasPython)
+  console.warn('Tests that let transformers and peft judge are skipped: set NODE_FINETUNE_PYTHON (scripts/judges/README.md).');
 
 /** Runs jobs by a script of scripts/judges in one process. Throws with its messages when it fails. */
 export function judge(script: 'peft_logits.py' | 'make_peft_adapter.py', folder: string, jobs: readonly object[]): void {
