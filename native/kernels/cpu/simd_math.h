@@ -21,15 +21,14 @@ NFT_INLINE f32v exp(f32v x) {
   x = min(set1(89.f), max(set1(-104.f), x));  // keeps NaN
   const i32v n = round_to_i32(x * 1.44269504f);
   const f32v nf = to_f32(n);
-  // r = x - n ln 2, ln 2 split so that n * 0.693359375 is exact.
-  f32v r = fma(nf, set1(-0.693359375f), x);
-  r = fma(nf, set1(2.12194440e-4f), r);
+  // r = x - n ln 2 = high + low: ln 2 is split so that n * 0.693359375 and high are exact, and low joins the sum last.
+  const f32v high = fma(nf, set1(-0.693359375f), x), low = nf * 2.12194440e-4f, r = high + low;
   f32v q = set1(1.3814585e-3f);  // (e^r - 1 - r) / r^2 on |r| <= ln 2 / 2, 3.1e-9
   q = fma(q, r, set1(8.368731e-3f));
   q = fma(q, r, set1(4.166839e-2f));
   q = fma(q, r, set1(1.6666521e-1f));
   q = fma(q, r, set1(4.9999994e-1f));
-  const f32v p = fma(q, r * r, r) + 1.f;
+  const f32v p = (fma(q, r * r, low) + high) + 1.f;
   return scale_by_power(p, n);
 }
 
