@@ -1,49 +1,31 @@
-import type { PlanConfigInput, TrainConfigInput } from '../config/schema.js';
-import type { DataInspection } from '../data/inspect.js';
-import type { PlanReport, TrainEvent, TrainResult } from '../trainer/events.js';
-import type { ChatMessage, EvaluateOptions, GenerateOptions, InspectDataOptions } from './options.js';
+import type { TrainConfigInput } from '../config/schema.js';
+import type { ChatMessage } from '../data/chat-template.js';
+import type { EvaluateResult } from '../evaluate-model.js';
+import type { EvaluateOptions } from '../evaluate-options.js';
+import type { GenerateOptions } from '../generate/options.js';
+import type { LoadModelOptions } from '../loaded-model.js';
+import type { MergeOptions, MergeResult } from '../merge.js';
+import type { TrainEvent, TrainResult } from '../trainer/events.js';
 
+type Library = typeof import('../index.js');
+
+/** The part of a training run that the commands use. */
 export interface TrainingRun extends AsyncIterable<TrainEvent>, PromiseLike<TrainResult> {
-  /** Finishes the step, writes a checkpoint and resolves with status 'stopped'. */
   stop(): Promise<void>;
 }
 
-export interface EvaluateResult {
-  loss: number;
-  perplexity: number;
-  tokens: number;
-  [key: string]: unknown;
-}
-
+/** The part of a model that the commands use. */
 export interface Model extends AsyncDisposable {
-  /** Whether the tokenizer comes with a chat template. */
   readonly hasChatTemplate: boolean;
-  generate(prompt: string | ChatMessage[], options: GenerateOptions & { signal?: AbortSignal }): AsyncIterable<string>;
+  generate(prompt: string | readonly ChatMessage[], options: GenerateOptions): AsyncIterable<string>;
   evaluate(data: string, options: EvaluateOptions): Promise<EvaluateResult>;
-  merge(out: string, options: { dtype?: string; overwrite?: boolean }): Promise<object>;
+  merge(out: string, options: MergeOptions): Promise<MergeResult>;
 }
 
-export interface Proposal {
-  config: PlanConfigInput;
-  plan: PlanReport;
-}
-
-/** The part of the library that the commands use; lib/index.ts fits it. */
-export interface Api {
-  loadModel(options: {
-    path: string;
-    adapter?: string;
-    device?: string;
-    dtype?: string;
-    threads?: number;
-    signal?: AbortSignal;
-  }): Promise<Model>;
-  train(config: TrainConfigInput, hooks?: { signal?: AbortSignal }): TrainingRun;
-  plan(config: PlanConfigInput): PlanReport | Promise<PlanReport>;
-  planFit(config: PlanConfigInput, limitBytes: number): Proposal[] | Promise<Proposal[]>;
-  inspectModel(path: string): object | Promise<object>;
-  inspectData(options: InspectDataOptions): Promise<DataInspection>;
-  doctor(): object | Promise<object>;
+/** The part of the library (lib/index.ts) that the commands use: what a test has to stand in for. */
+export interface Api extends Pick<Library, 'plan' | 'planFit' | 'inspectModel' | 'inspectData' | 'doctor'> {
+  loadModel(options: LoadModelOptions): Promise<Model>;
+  train(config: TrainConfigInput): TrainingRun;
 }
 
 /** The demonstration, lib/demo.ts. */

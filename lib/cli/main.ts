@@ -1,12 +1,11 @@
 #!/usr/bin/env node
-import type { Api, Demo } from './api.js';
+import type { Demo } from './api.js';
 import type { CommandContext } from './context.js';
 import { runCli } from './program.js';
 
 const signals = ['SIGINT', 'SIGTERM'] as const;
 
-// Named by a variable: the addon and the trainer are loaded only when a command needs them.
-const library: string = '../index.js';
+// The demonstration may be left out of a build, and is named by a variable for that reason.
 const demonstration: string = '../demo.js';
 
 const context: CommandContext = {
@@ -15,7 +14,7 @@ const context: CommandContext = {
   stderr: process.stderr,
   stdin: process.stdin,
   environment: process.env,
-  api: () => import(library) as Promise<Api>,
+  api: () => import('../index.js'),
   demo: () => import(demonstration) as Promise<Demo>,
   onSignal: (handler) => {
     for (const signal of signals) process.on(signal, handler);

@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 import type { Api, Demo, Model, TrainingRun } from '../../lib/cli/api.js';
 import type { CommandContext } from '../../lib/cli/context.js';
 import { runCli } from '../../lib/cli/program.js';
+import type { EvaluateResult } from '../../lib/evaluate-model.js';
 import type { PlanReport, StepEvent, TrainEvent, TrainResult } from '../../lib/trainer/events.js';
 
 export const report: PlanReport = {
@@ -91,6 +92,8 @@ export function fakeRun(
   };
 }
 
+export const evaluation: EvaluateResult = { loss: 1, perplexity: Math.E, tokens: 10, examples: 2, truncated: 0, warnings: ['odd'] };
+
 export function fakeModel(parts: Partial<Model> = {}): Model {
   return {
     hasChatTemplate: true,
@@ -98,8 +101,8 @@ export function fakeModel(parts: Partial<Model> = {}): Model {
       yield 'Hello';
       yield ' there';
     },
-    evaluate: async () => ({ loss: 1, perplexity: Math.E, tokens: 10 }),
-    merge: async () => ({}),
+    evaluate: async () => evaluation,
+    merge: async (out) => ({ out, files: ['model.safetensors'], dtype: 'bf16', dequantizedFrom: 'q4_1', layers: [] }),
     [Symbol.asyncDispose]: async () => undefined,
     ...parts,
   };

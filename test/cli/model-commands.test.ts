@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Api } from '../../lib/cli/api.js';
-import { cli, fakeModel } from './fake-context.js';
+import { cli, evaluation, fakeModel } from './fake-context.js';
 
 type LoadOptions = Parameters<Api['loadModel']>[0];
 
@@ -111,9 +111,10 @@ describe('eval, merge, inspect, doctor, demo', () => {
     const { api } = noting();
     expect(await cli(['eval', 'm', 'd'], { api })).toMatchObject({
       code: 0,
-      stdout: `loss        1\nperplexity  ${Math.E}\ntokens      10\n`,
+      stdout: `loss        1\nperplexity  ${Math.E}\ntokens      10\nexamples    2\ntruncated   0\n`,
+      stderr: 'warning: odd\n',
     });
-    expect(JSON.parse((await cli(['eval', 'm', 'd', '--json'], { api })).stdout)).toEqual({ loss: 1, perplexity: Math.E, tokens: 10 });
+    expect(JSON.parse((await cli(['eval', 'm', 'd', '--json'], { api })).stdout)).toEqual(evaluation);
   });
 
   it('eval hands on its settings', async () => {
@@ -121,7 +122,7 @@ describe('eval, merge, inspect, doctor, demo', () => {
     const { api } = noting({
       evaluate: async (...all) => {
         given = all;
-        return { loss: 1, perplexity: 1, tokens: 1 };
+        return evaluation;
       },
     });
     await cli(['eval', 'm', 'd.jsonl', '--logits', 'l.safetensors', '--max-length', '64', '--train-on', 'all', '--no-packing'], { api });
@@ -136,10 +137,11 @@ describe('eval, merge, inspect, doctor, demo', () => {
     const { api, notes } = noting({
       merge: async (...all) => {
         given = all;
-        return {};
+        return { out: 'merged', files: ['model.safetensors'], dtype: 'bf16', dequantizedFrom: 'q4_1', layers: [] };
       },
     });
     expect(await cli(['merge', 'm', 'a', '--out', 'merged', '--dtype', 'bf16'], { api })).toMatchObject({ code: 0, stdout: 'merged\n' });
+    expect((await cli(['merge', 'm', 'a', '--out', 'merged', '--dtype', 'q4'], { api })).code).toBe(2);
     expect(given).toEqual(['merged', { dtype: 'bf16', overwrite: false }]);
     expect(notes.load).toMatchObject({ path: 'm', adapter: 'a' });
   });
@@ -184,10 +186,19 @@ describe('eval, merge, inspect, doctor, demo', () => {
   it('doctor prints a report', async () => {
     const doctor = () => ({
       version: '1.2.3',
+      node: '22.12.0',
+      napi: '10',
+      platform: 'linux-x64',
+      libc: 'glibc 2.36',
+      addon: 'prebuilds/linux-x64/node-finetune.node',
+      instructionSet: 'avx2',
       threads: 2,
-      memoryBytes: 2 ** 33,
-      devices: [{ type: 'cuda', available: false, reason: 'no CUDA plugin' }],
-      cpu: { kernels: 'avx2' },
+      totalMemoryBytes: 2 ** 33,
+      freeMemoryBytes: 2 ** 32,
+      devices: [
+        { type: 'cpu', available: true, reason: 'kernels for avx2, 2 threads' },
+        { type: 'cuda', available: false, reason: 'this build has no CUDA plugin' },
+      ],
     });
     await expect((await cli(['doctor'], { api: { doctor } })).stdout).toMatchFileSnapshot('golden/doctor.txt');
     expect(JSON.parse((await cli(['doctor', '--json'], { api: { doctor } })).stdout)).toEqual(doctor());

@@ -65,7 +65,13 @@ describe('errors of the library', () => {
   });
 
   it('an abort exits with 130, any other error with 1', async () => {
-    const throwing = (error: Error) => ({ api: { doctor: () => Promise.reject(error) } });
+    const throwing = (error: Error) => ({
+      api: {
+        doctor: () => {
+          throw error;
+        },
+      },
+    });
     expect((await cli(['doctor'], throwing(new DOMException('stop', 'AbortError')))).code).toBe(130);
     expect(await cli(['doctor'], throwing(new TypeError('oops')))).toMatchObject({ code: 1, stderr: 'error: oops\n' });
   });

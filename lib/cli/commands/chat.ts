@@ -1,11 +1,13 @@
 import { createInterface } from 'node:readline';
 import { jsonSchemaOf } from '../../config/resolve.js';
+import type { ChatMessage } from '../../data/chat-template.js';
+import type { GenerateOptions } from '../../generate/options.js';
 import { FinetuneError } from '../../native/errors.js';
 import type { Model } from '../api.js';
 import type { RegisterCommand } from '../commands.js';
 import { type CommandContext, messageOf, styleFor } from '../context.js';
 import { addSettingFlags } from '../flags.js';
-import { type ChatMessage, type GenerateOptions, generateCommandSchema } from '../options.js';
+import { generateCommandSchema } from '../options.js';
 import { generationOptions } from './generate.js';
 
 const help = '/reset forgets the conversation, /exit ends it; Ctrl-C stops an answer.';

@@ -31,9 +31,13 @@ export const registerEval: RegisterCommand = (program, context) => {
         ...(threads !== undefined && { threads }),
       };
       await using model = await api.loadModel(modelOptions);
-      const result = await model.evaluate(data, { ...options, ...(logits !== undefined && { logits }) });
+      const result = await model.evaluate(data, { ...options, signal, ...(logits !== undefined && { logits }) });
       if (json) writeJson(context.stdout, result);
-      else context.stdout.write(formatTable([{}, {}], reportRows(result, formatBytes)));
+      else {
+        const { warnings, ...report } = result;
+        for (const message of warnings) context.stderr.write(`warning: ${message}\n`);
+        context.stdout.write(formatTable([{}, {}], reportRows(report, formatBytes)));
+      }
     });
   });
 };

@@ -1,11 +1,12 @@
 import type { Command } from 'commander';
 import { configError } from '../../config/problems.js';
 import { jsonSchemaOf } from '../../config/resolve.js';
+import type { ChatMessage } from '../../data/chat-template.js';
 import type { Model } from '../api.js';
 import type { RegisterCommand } from '../commands.js';
 import { type CommandContext, writeJson } from '../context.js';
 import { addSettingFlags } from '../flags.js';
-import { type ChatMessage, type GenerateOptions, generateCommandSchema } from '../options.js';
+import { generateCommandSchema } from '../options.js';
 import { commandOptions } from '../settings.js';
 import { abortOnSignal } from '../signals.js';
 
@@ -49,7 +50,7 @@ export const registerGenerate: RegisterCommand = (program, context) => {
 export function generationOptions(command: Command, context: CommandContext) {
   const { adapter, device, dtype, threads, ...sampling } = commandOptions(command, context, generateCommandSchema);
   const model = { device, dtype, ...(adapter !== undefined && { adapter }), ...(threads !== undefined && { threads }) };
-  return { model, sampling: sampling satisfies GenerateOptions };
+  return { model, sampling };
 }
 
 function promptFor(model: Model, prompt: string, { raw, system }: Flags): string | ChatMessage[] {

@@ -1,3 +1,5 @@
+import { Option } from 'commander';
+import type { MergeOptions } from '../../merge.js';
 import type { RegisterCommand } from '../commands.js';
 import { abortOnSignal } from '../signals.js';
 
@@ -8,15 +10,23 @@ export const registerMerge: RegisterCommand = (program, context) => {
     .argument('<model>', 'Model folder or GGUF file')
     .argument('<adapter>', 'PEFT adapter folder')
     .requiredOption('-o, --out <dir>', 'Folder for the merged model')
-    .option('--dtype <name>', 'Storage type of the merged weights (f32 | f16 | bf16). Default: that of the model')
+    .addOption(
+      new Option('--dtype <name>', 'Storage type of the weights. Default: that of the model, bf16 if it is quantized').choices([
+        'f32',
+        'f16',
+        'bf16',
+      ]),
+    )
     .option('--overwrite', 'Replace out if it exists')
     .action(async (path: string, adapter: string) => {
-      const { out, dtype, overwrite } = command.opts<{ out: string; dtype?: string; overwrite?: boolean }>();
+      const { out, dtype, overwrite } = command.opts<{ out: string } & MergeOptions>();
       await abortOnSignal(context, async (signal) => {
         const api = await context.api();
         await using model = await api.loadModel({ path, adapter, signal });
-        await model.merge(out, { overwrite: overwrite === true, ...(dtype !== undefined && { dtype }) });
-        context.stdout.write(`${out}\n`);
+        const result = await model.merge(out, { overwrite: overwrite === true, ...(dtype !== undefined && { dtype }) });
+        const from = result.dequantizedFrom ? `, from ${result.dequantizedFrom}, which cannot hold the change` : '';
+        context.stderr.write(`Merged ${result.layers.length} layers; weights are ${result.dtype}${from}.\n`);
+        context.stdout.write(`${result.out}\n`);
       });
     });
 };

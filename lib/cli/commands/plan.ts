@@ -3,7 +3,7 @@ import { configError } from '../../config/problems.js';
 import { resolvePlanLayers } from '../../config/resolve.js';
 import { type PlanConfigInput, planConfigSchema } from '../../config/schema.js';
 import { parseSize } from '../../config/size.js';
-import type { Proposal } from '../api.js';
+import type { Proposal } from '../../plan-fit.js';
 import type { RegisterCommand } from '../commands.js';
 import { writeJson } from '../context.js';
 import { formatBytes } from '../format.js';
