@@ -71,6 +71,8 @@ export class Session {
   private readonly arena: Segment;
   private readonly frozenBytes: { mapped: number; private: number };
   private arenaPeak = 0;
+  /** Gives back what was allocated so far, newest first. */
+  private readonly releases: (() => void)[] = [];
 
   constructor(options: SessionOptions) {
     const { config, dry, weights } = options;
@@ -80,26 +82,29 @@ export class Session {
     this.device = options.device ?? 'cpu';
     this.dtype = options.dtype ?? config.dtype;
     const accumulator = this.dtype === 'f64' ? 'f64' : 'f32';
-    this.model = buildCausalLm(options.model, provider(weights, dry, options.frozenDtype ?? 'bf16'), { accumulator, dry });
-
-    const { trained, release: releaseSources } = applyMethod(this.model, config, this.dtype);
-    this.trained = trained.map((t) => t.parameter);
-    this.trainedMemory = materialize(trained, dry, new HostContext(this.device));
-    releaseSources?.();
-    this.frozenBytes = countFrozen(this.model, weights);
-    // The trained copies replace all of the checkpoint: its map, and what had to be copied out of it, are of no use any more.
-    if (this.frozenBytes.mapped + this.frozenBytes.private === 0 && !dry) weights?.close();
-    this.state = new OptimizerState(
-      makeOptimizer(config.optimizer, { weightDecayOn: options.weightDecayOn ?? 'matrices', accumulator }),
-      this.trained,
-      { seed: config.seed, stochasticRounding: config.stochasticRounding, dry },
-    );
-    this.accumulate = config.fused ? undefined : new AccumulateSink(this.trained, accumulator, dry);
-    this.sink = this.accumulate ?? new FusedSink(this.trained, this.state);
-    this.buffers = new BatchBuffers(options.capacity, accumulator, dry);
-    this.programs = this.record(options.capacity, accumulator);
-    const bytes = Math.max(...Object.values(this.programs).map((p) => p?.peakBytes ?? 0));
-    this.arena = dry ? { id: drySegment, bytes } : allocate(bytes, 'arena');
+    try {
+      const provide = provider(weights, dry, options.frozenDtype ?? 'bf16');
+      this.model = this.own(buildCausalLm(options.model, provide, { accumulator, dry }), (m) => m.dispose());
+      const { trained, release: releaseSources } = applyMethod(this.model, config, this.dtype);
+      this.trained = trained.map((t) => t.parameter);
+      this.trainedMemory = this.own(materialize(trained, dry, new HostContext(this.device)), release);
+      releaseSources?.();
+      this.frozenBytes = countFrozen(this.model, weights);
+      // The trained copies replace all of the checkpoint: its map, and what had to be copied out of it, are of no use any more.
+      if (this.frozenBytes.mapped + this.frozenBytes.private === 0 && !dry) weights?.close();
+      const optimizer = makeOptimizer(config.optimizer, { weightDecayOn: options.weightDecayOn ?? 'matrices', accumulator });
+      const { seed, stochasticRounding } = config;
+      this.state = this.own(new OptimizerState(optimizer, this.trained, { seed, stochasticRounding, dry }), (o) => o.dispose());
+      this.accumulate = config.fused ? undefined : this.own(new AccumulateSink(this.trained, accumulator, dry), (a) => a.dispose());
+      this.sink = this.accumulate ?? new FusedSink(this.trained, this.state);
+      this.buffers = this.own(new BatchBuffers(options.capacity, accumulator, dry), (b) => b.dispose());
+      this.programs = this.record(options.capacity, accumulator);
+      const bytes = Math.max(...Object.values(this.programs).map((p) => p?.peakBytes ?? 0));
+      this.arena = this.own(dry ? { id: drySegment, bytes } : allocate(bytes, 'arena'), release);
+    } catch (error) {
+      this.releaseAll();
+      throw error;
+    }
   }
 
   /** Bytes by category. */
@@ -169,13 +174,17 @@ export class Session {
 
   /** Gives all memory back; the weight source too. */
   dispose(): void {
-    release(this.arena);
-    this.buffers.dispose();
-    this.accumulate?.dispose();
-    this.state.dispose();
-    this.model.dispose();
-    release(this.trainedMemory);
+    this.releaseAll();
     this.weights?.close();
+  }
+
+  private own<T>(value: T, giveBack: (value: T) => void): T {
+    this.releases.push(() => giveBack(value));
+    return value;
+  }
+
+  private releaseAll(): void {
+    for (const giveBack of this.releases.splice(0).reverse()) giveBack();
   }
 
   private forwardBackward(batch: Batch, step: number, microBatch: number): void {

@@ -27,7 +27,7 @@ describe('a safetensors file', () => {
     const path = fileIn(folder, 'good.safetensors', safetensorsBytes(padded, Buffer.concat([Buffer.alloc(8), f32(1, 2, 3, 4), f32(5)])));
     const source = SafetensorsSource.openFile(path);
     expect(source.names().sort()).toEqual(['a', 'b', 's']);
-    expect(source.info('b')).toEqual({ dtype: 'f32', shape: [2, 2], file: path });
+    expect(source.info('b')).toEqual({ dtype: 'f32', shape: [2, 2], file: path, isCopied: false });
     expect([...source.tensor('b').read()]).toEqual([1, 2, 3, 4]);
     expect([...source.tensor('s').read()]).toEqual([5]);
     expect(source.tensor('b')).toBe(source.tensor('b'));

@@ -5,7 +5,7 @@ import type { HostBatch } from '../../lib/models/batch.js';
 import type { Session } from '../../lib/trainer/session.js';
 import { pack } from '../parity/fixture.js';
 
-export type Settings = Omit<PlanConfigInput, 'model'>;
+export type Settings = Omit<PlanConfigInput, 'model' | 'data' | 'out'>;
 
 /** Every way of training, for contracts that hold for all of them. */
 export const trainings: Record<string, Settings> = {
