@@ -76,9 +76,10 @@ void UpdateRule::check(const char* op, const Tensor& weight) const {
   check::that(states < 2 || state1.present, op, "state1", "given for this update_kind");
   for (const Tensor* s : {&state0, &state1}) {
     if (!s->present) continue;
-    check::same_shape(op, "optimizer state", *s, "weight", weight);
-    check::contiguous(op, "optimizer state", *s);
-    check::float_type(op, "optimizer state", *s);
+    const char* name = s == &state0 ? "state0" : "state1";
+    check::float_type(op, name, *s);
+    check::same_shape(op, name, *s, "weight", weight);
+    check::contiguous(op, name, *s);
   }
 }
 

@@ -83,6 +83,7 @@ export const suites: OpSuite[] = [
       ...update(37, 130, 33, 'bf16', 'bf16', 'f32'),
       ...update(21, 16, 40, 'bf16', 'bf16', 'bf16'),
     ],
+    bench: update(1024, 49152, 576, 'bf16', 'bf16', 'f32'),
     naive({ ids, dy, weight, state0, state1 }, numbers, f, types) {
       const W = weight as Matrix;
       const grad = naiveEmbeddingGradient(new Matrix(W.rows, W.cols), ids as Matrix, dy as Matrix, numbers.scale ?? 1, f);
