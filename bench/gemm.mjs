@@ -108,7 +108,8 @@ for (const threads of options.threads.split(',').map(Number)) {
       const rate = (ms) => (2 * tokens * inner * outputs) / ms / 1e6;
       const best = rate(times[0]);
       const ratio = options.peak ? ` = ${((100 * best) / (threads * Number(options.peak))).toFixed(0)}%` : '';
-      cells.push(`${layout} ${best.toFixed(0)}${ratio} (median ${rate(quantile(times, 0.5)).toFixed(0)}, ${(call.bytes / 2 ** 20).toFixed(1)} MiB)`);
+      const median = rate(quantile(times, 0.5));
+      cells.push(`${layout} ${best.toFixed(0)}${ratio} (median ${median.toFixed(0)}, ${(call.bytes / 2 ** 20).toFixed(1)} MiB)`);
       call.release();
       if (dweight) addon.release(dweight.segment);
     }

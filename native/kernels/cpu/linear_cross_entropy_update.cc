@@ -13,7 +13,7 @@ using namespace gemm;
 
 namespace {
 
-// Logits of all labelled tokens for a strip of the vocabulary: at most this, as long as the strip has the fewest rows allowed.
+// Logits of all labelled tokens for a strip of the vocabulary: at most this, unless the strip has the fewest rows allowed.
 constexpr int64_t kStripLogitBytes = 4 << 20;
 constexpr int64_t kLeastRows = 64, kMostRows = 512;
 
@@ -98,7 +98,8 @@ void linear_cross_entropy_update(const LinearCrossEntropyUpdate& a, Context& c) 
     Problem gradient;
     gradient.rows = count;
     gradient.cols = width;
-    gradient.main = {{logits, DType::f32, count * 4, nullptr}, matrix(a.h, token), Layout::inner_rows, Layout::inner_rows, tokens, 1};
+    const Matrix dlogits = {logits, DType::f32, count * 4, nullptr};
+    gradient.main = {dlogits, matrix(a.h, token), Layout::inner_rows, Layout::inner_rows, tokens, 1};
     gradient.out.data = grad;
     gradient.out.stride_bytes = width * 4;
     gradient.inner_block = cross_entropy_chunk(vocabulary);  // the sums of linear_cross_entropy's chunks, in its order

@@ -5,8 +5,8 @@
 
 namespace nft::cpu::NFT_ISA {
 
-// Updates elements [first, first + count) of weight, and of its states, in row-major order; grad [count] is theirs. Element by
-// element: the same bits however the range is cut. Rounds stochastically with bits16(seed, element) where the rule says so.
+// Updates elements [first, first + count) of weight, and of its states, in row-major order; grad [count] is theirs. Element
+// by element: the same bits however the range is cut. Rounds stochastically with bits16(seed, element) where the rule asks.
 void update_range(const UpdateRule& rule, const Tensor& weight, int64_t first, int64_t count, const float* grad);
 
 // Throws ERR_DTYPE unless weight and states are of types that update_range takes.

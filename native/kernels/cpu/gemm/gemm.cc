@@ -103,37 +103,56 @@ struct Superblock {
 };
 
 template <class Row>
-NFT_INLINE void pack_operand(const Matrix& m, Layout layout, int64_t first, int count, const Block& block, float scale, float* dst,
-                             int dst_stride) {
+NFT_INLINE void pack_operand(const Matrix& m, Layout layout, int64_t first, int64_t outer, const Block& block, float scale,
+                             float* dst, int dst_stride) {
+  const int count = static_cast<int>(outer);
   if (layout == Layout::outer_rows)
     pack_rows<Row>(m, first, count, block.begin, block.length, scale, dst, dst_stride);
   else
     pack_columns<Row>(m, first, count, block.begin, block.length, scale, dst, dst_stride);
 }
 
-void pack_row_panel(const Superblock& s, int64_t p) {
-  const int64_t begin = s.panel_row(p), end = s.panel_row(p + 1);
+// Inner elements packed for one panel before the next panel's turn. Operands stored by the inner dimension are read in short
+// runs, a whole row of the matrix apart: going panel by panel over few rows at a time stays within the pages just touched.
+int64_t pack_step(Layout layout, const Block& block) { return layout == Layout::outer_rows ? block.length : 32; }
+
+// Row panels [begin, end).
+void pack_row_panels(const Superblock& s, int64_t begin, int64_t end) {
   for (int i = 0; i < s.block_count; ++i) {
     const Block& block = s.blocks[i];
     const Segment& seg = *block.segment;
-    float* dst = s.a + (p * s.inner + block.offset) * kRowPanelFloats;
+    const int64_t step = pack_step(seg.a_layout, block);
     with_float_type(seg.a.dtype, [&](auto type) {
-      pack_operand<PlainRow<decltype(type)>>(seg.a, seg.a_layout, s.row0 + begin, static_cast<int>(end - begin), block,
-                                             seg.a_scale, dst, kRowPanelFloats);
+      for (int64_t k = 0; k < block.length; k += step) {
+        const Block part = {&seg, block.begin + k, min64(step, block.length - k), block.offset + k};
+        for (int64_t p = begin; p < end; ++p) {
+          const int64_t row = s.panel_row(p);
+          float* dst = s.a + (p * s.inner + part.offset) * kRowPanelFloats;
+          pack_operand<PlainRow<decltype(type)>>(seg.a, seg.a_layout, s.row0 + row, s.panel_row(p + 1) - row, part,
+                                                 seg.a_scale, dst, kRowPanelFloats);
+        }
+      }
     });
   }
 }
 
-void pack_col_panel(const Superblock& s, int64_t q) {
-  const int64_t begin = q * kTileCols, count = min64(kTileCols, s.cols - begin);
+// Column panels [begin, end).
+void pack_col_panels(const Superblock& s, int64_t begin, int64_t end) {
   for (int i = 0; i < s.block_count; ++i) {
     const Block& block = s.blocks[i];
     const Segment& seg = *block.segment;
-    float* dst = s.b + (q * s.inner + block.offset) * kColPanelFloats;
+    const int64_t step = pack_step(seg.b_layout, block);
     with_storage(seg.b.dtype, [&](auto row) {
-      for (int64_t v = 0; v < count; v += kLanes)
-        pack_operand<decltype(row)>(seg.b, seg.b_layout, s.col0 + begin + v, static_cast<int>(min64(kLanes, count - v)), block, 1,
-                                    dst + v, kColPanelFloats);
+      for (int64_t k = 0; k < block.length; k += step) {
+        const Block part = {&seg, block.begin + k, min64(step, block.length - k), block.offset + k};
+        for (int64_t q = begin; q < end; ++q) {
+          float* dst = s.b + (q * s.inner + part.offset) * kColPanelFloats;
+          const int64_t col = q * kTileCols, count = min64(kTileCols, s.cols - col);
+          for (int64_t v = 0; v < count; v += kLanes)
+            pack_operand<decltype(row)>(seg.b, seg.b_layout, s.col0 + col + v, min64(kLanes, count - v), part, 1, dst + v,
+                                        kColPanelFloats);
+        }
+      }
     });
   }
 }
@@ -166,7 +185,8 @@ void compute_tile(const Superblock& s, int64_t p, int64_t q) {
   const float* b = s.b + q * s.inner * kColPanelFloats;
   for (int i = 0; i < s.block_count; ++i) {
     const Block& block = s.blocks[i];
-    kernel(block.length, a + block.offset * kRowPanelFloats, b + block.offset * kColPanelFloats, tile, s.first_pass && i == 0);
+    const bool first = s.first_pass && i == 0;
+    kernel(block.length, a + block.offset * kRowPanelFloats, b + block.offset * kColPanelFloats, tile, first);
   }
   if (s.block_count == 0) std::memset(tile, 0, sizeof(local));  // an empty sum
   if (s.last_pass) finish_tile(s.problem->out, tile, s.row0 + row, rows, s.col0 + q * kTileCols, cols);
@@ -232,14 +252,13 @@ void multiply(const Problem& problem, void* workspace, int threads) {
         const bool pack_b = block == 0 || plan.several_passes;
         const bool pack_a = row_blocks > 1 || col0 == 0 || plan.several_passes;
         ThreadPool::instance().run(workers, [&](int64_t t, int) {
-          if (pack_a)
-            for (int64_t p = s.row_panels * t / workers; p < s.row_panels * (t + 1) / workers; ++p) pack_row_panel(s, p);
-          if (pack_b)
-            for (int64_t q = s.col_panels * t / workers; q < s.col_panels * (t + 1) / workers; ++q) pack_col_panel(s, q);
+          if (pack_a) pack_row_panels(s, s.row_panels * t / workers, s.row_panels * (t + 1) / workers);
+          if (pack_b) pack_col_panels(s, s.col_panels * t / workers, s.col_panels * (t + 1) / workers);
         });
         const int64_t tiles = s.row_panels * s.col_panels;
-        ThreadPool::instance().run(workers,
-                                   [&](int64_t t, int) { compute_tiles(s, tiles * t / workers, tiles * (t + 1) / workers); });
+        ThreadPool::instance().run(workers, [&](int64_t t, int) {
+          compute_tiles(s, tiles * t / workers, tiles * (t + 1) / workers);
+        });
         s.first_pass = false;
       } while (!s.last_pass);
     }

@@ -1,9 +1,9 @@
 #pragma once
-// C [rows, cols] = sum over segments of A_s B_s, with one epilogue: the product behind every linear layer, in all three layouts.
+// C [rows, cols] = A B + A_tail B_tail with one epilogue: the product behind every linear layer, in all three layouts.
 //
-// Blocking (after Goto & van de Geijn 2008; Van Zee & van de Geijn 2015, BLIS): both operands of a superblock of C are packed as
-// f32 panels into the workspace by all threads, then the tiles of the superblock are shared out. The inner dimension is cut into
-// blocks of inner_block; block sums are added up in order. An element of C therefore depends only on its operands and
+// Blocking (after Goto & van de Geijn 2008; Van Zee & van de Geijn 2015, BLIS): both operands of a superblock of C are
+// packed as f32 panels into the workspace by all threads, then the tiles of the superblock are shared out. The inner
+// dimension is cut into blocks of inner_block; block sums are added up in order. An element of C therefore depends only on its operands and
 // inner_block, never on the number of threads, on superblocks or on its neighbours.
 #include "../../../core/dtype.h"
 #include "../../../core/tensor.h"
@@ -20,9 +20,13 @@ struct Matrix {
   int64_t stride_bytes = 0;
   const int32_t* index = nullptr;
 
-  NFT_MEMBER const char* row(int64_t i) const { return static_cast<const char*>(data) + (index ? index[i] : i) * stride_bytes; }
+  NFT_MEMBER const char* row(int64_t i) const {
+    return static_cast<const char*>(data) + (index ? index[i] : i) * stride_bytes;
+  }
 };
-NFT_INLINE Matrix matrix(const Tensor& t, const int32_t* index = nullptr) { return {t.data, t.dtype, t.stride_bytes(), index}; }
+NFT_INLINE Matrix matrix(const Tensor& t, const int32_t* index = nullptr) {
+  return {t.data, t.dtype, t.stride_bytes(), index};
+}
 
 // Operands by their outer index (row of C for A, column of C for B) and the inner one.
 enum class Layout {

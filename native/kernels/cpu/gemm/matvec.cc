@@ -27,7 +27,8 @@ void unpack_row(const Segment& s, int64_t row, int64_t length, float* dst) {
 
 // sum[r][t] += products of row r of the weight and row t of the input.
 template <class Row, int T, int R>
-NFT_INLINE void add_products(const Matrix& weight, int64_t row, int64_t inner, const float* x, int64_t x_stride, f32v (*sum)[T]) {
+NFT_INLINE void add_products(const Matrix& weight, int64_t row, int64_t inner, const float* x, int64_t x_stride,
+                             f32v (*sum)[T]) {
   const char* w[R];
   for (int r = 0; r < R; ++r) w[r] = static_cast<const char*>(weight.data) + (row + r) * weight.stride_bytes;
   const int64_t whole = inner / kLanes * kLanes;

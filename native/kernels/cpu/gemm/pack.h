@@ -68,7 +68,8 @@ NFT_INLINE void transpose(f32v* r) {
 
 // dst[k * dst_stride + i] = scale * element k0 + k of row first + i, for i < count <= kLanes; other lanes 0.
 template <class Row>
-void pack_rows(const Matrix& m, int64_t first, int count, int64_t k0, int64_t inner, float scale, float* dst, int dst_stride) {
+void pack_rows(const Matrix& m, int64_t first, int count, int64_t k0, int64_t inner, float scale, float* dst,
+               int dst_stride) {
   const char* rows[kLanes];
   for (int i = 0; i < count; ++i) rows[i] = m.row(first + i);
   const f32v factor = set1(scale);

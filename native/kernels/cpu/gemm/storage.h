@@ -3,7 +3,8 @@
 //   load(row, k)         kLanes elements from element k; k a multiple of kLanes
 //   load(row, k, count)  the first count of them, the rest 0; quantized rows are whole blocks of 32: count is kLanes there
 // Block layouts are GGUF's: q8_0 = f16 scale, 32 i8; q4_0 = f16 scale, 16 bytes (element i in the low nibble of byte i,
-// element i + 16 in its high nibble), value (nibble - 8) * scale; q4_1 = f16 scale, f16 minimum, 16 bytes, nibble * scale + min.
+// element i + 16 in its high nibble), value (nibble - 8) * scale; q4_1 = f16 scale, f16 minimum, 16 bytes, value
+// nibble * scale + minimum.
 #include "../rows.h"
 
 namespace nft::cpu::NFT_ISA::gemm {
