@@ -1,6 +1,6 @@
 import type { DType } from '../../lib/core/dtype.js';
 import { dot } from './linear.cases.js';
-import { Matrix, type Numbers, type OpCase, type OpSuite, type Round, tensor, type TensorSpec } from './suite.js';
+import { Matrix, type Numbers, type OpCase, type OpSuite, type Round, type TensorSpec, tensor } from './suite.js';
 
 /** What query row i of head h sees: key rows [first, last), capped scores and the slope of the cap. */
 interface Seen {
@@ -31,7 +31,15 @@ function seen({ q, k, cuQ, cuK }: Operands, numbers: Numbers, f: Round): Seen[] 
         const z: number[] = [];
         const slope: number[] = [];
         for (let j = first; j < end; j++) {
-          const raw = f(f(scale) * dot(d, (e) => q.at(i, h * d + e), (e) => k.at(j, kv * d + e), f));
+          const raw = f(
+            f(scale) *
+              dot(
+                d,
+                (e) => q.at(i, h * d + e),
+                (e) => k.at(j, kv * d + e),
+                f,
+              ),
+          );
           const t = softcap > 0 ? f(Math.tanh(f(raw / f(softcap)))) : 0;
           z.push(softcap > 0 ? f(f(softcap) * t) : raw);
           slope.push(softcap > 0 ? f(1 - f(t * t)) : 1);
@@ -55,7 +63,19 @@ export function naiveAttention(operands: Operands & { v: Matrix }, numbers: Numb
     const sum = p.reduce((a, b) => f(a + b), 0);
     lse.set(i, h, f(largest + f(Math.log(sum))));
     const kv = Math.floor(h / (heads / kvHeads));
-    for (let e = 0; e < d; e++) o.set(i, h * d + e, f(dot(p.length, (n) => p[n] as number, (n) => v.at(first + n, kv * d + e), f) / sum));
+    for (let e = 0; e < d; e++)
+      o.set(
+        i,
+        h * d + e,
+        f(
+          dot(
+            p.length,
+            (n) => p[n] as number,
+            (n) => v.at(first + n, kv * d + e),
+            f,
+          ) / sum,
+        ),
+      );
   }
   return { o, lse };
 }
@@ -149,15 +169,58 @@ const list: [[number, number][], number, Options?][] = [
   [[[65, 65]], 16],
   [[[130, 130]], 32, { heads: 1 }],
   [[[33, 33]], 64, { heads: 6, kvHeads: 2 }],
-  [[[7, 7], [1, 1], [0, 0], [17, 17]], 24, { heads: 4, kvHeads: 4 }],
+  [
+    [
+      [7, 7],
+      [1, 1],
+      [0, 0],
+      [17, 17],
+    ],
+    24,
+    { heads: 4, kvHeads: 4 },
+  ],
   [[[1, 37]], 20, { heads: 3 }],
-  [[[3, 40], [2, 2], [4, 9]], 16],
-  [[[6, 2], [3, 3]], 8], // queries before the first key see nothing
-  [[[40, 40], [9, 9]], 16, { window: 5 }],
+  [
+    [
+      [3, 40],
+      [2, 2],
+      [4, 9],
+    ],
+    16,
+  ],
+  [
+    [
+      [6, 2],
+      [3, 3],
+    ],
+    8,
+  ], // queries before the first key see nothing
+  [
+    [
+      [40, 40],
+      [9, 9],
+    ],
+    16,
+    { window: 5 },
+  ],
   [[[4, 90]], 16, { window: 64 }],
   [[[21, 21]], 16, { softcap: 2.5 }],
-  [[[30, 33], [8, 8]], 40, { window: 7, softcap: 1.5, heads: 4, kvHeads: 2, pad: 9 }],
-  [[[9, 9], [5, 7]], 16, { margin: 3 }],
+  [
+    [
+      [30, 33],
+      [8, 8],
+    ],
+    40,
+    { window: 7, softcap: 1.5, heads: 4, kvHeads: 2, pad: 9 },
+  ],
+  [
+    [
+      [9, 9],
+      [5, 7],
+    ],
+    16,
+    { margin: 3 },
+  ],
   [Array.from({ length: 20 }, (_, i) => [i % 4, i % 4] as [number, number]), 8],
 ];
 const withTypes = list.flatMap(([s, d, options]) => (['f32', 'bf16'] as const).map((type) => [s, d, { ...options, type }] as const));
@@ -184,11 +247,21 @@ export const suites: OpSuite[] = [
       const add = (m: Matrix, i: number, j: number, x: number): void => m.set(i, j, f(m.at(i, j) + x));
       for (const { h, i, first, z, slope } of seen(inputs as unknown as Operands, numbers, f)) {
         const [a, b] = [h * d, Math.floor(h / (heads / kvHeads)) * d];
-        const delta = dot(d, (e) => dout.at(i, a + e), (e) => o.at(i, a + e), f);
+        const delta = dot(
+          d,
+          (e) => dout.at(i, a + e),
+          (e) => o.at(i, a + e),
+          f,
+        );
         z.forEach((score, n) => {
           const j = first + n;
           const p = f(Math.exp(f(score - lse.at(i, h))));
-          const dp = dot(d, (e) => dout.at(i, a + e), (e) => v.at(j, b + e), f);
+          const dp = dot(
+            d,
+            (e) => dout.at(i, a + e),
+            (e) => v.at(j, b + e),
+            f,
+          );
           const dz = f(f(f(p * f(dp - delta)) * (slope[n] as number)) * f(scale));
           for (let e = 0; e < d; e++) {
             add(dv, j, b + e, f(p * dout.at(i, a + e)));

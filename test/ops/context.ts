@@ -1,4 +1,4 @@
-import { deviceIndex, type DeviceName } from '../../lib/core/device.js';
+import { type DeviceName, deviceIndex } from '../../lib/core/device.js';
 import { allocate, release, type Segment } from '../../lib/core/memory.js';
 import type { OpContext } from '../../lib/native/call.js';
 import { native } from '../../lib/native/loader.js';

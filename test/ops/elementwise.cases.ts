@@ -1,6 +1,6 @@
 import type { DType } from '../../lib/core/dtype.js';
 import { counterBits, counterUniform } from './random.js';
-import { Matrix, type OpCase, type OpSuite, tensor, type TensorSpec, type Types } from './suite.js';
+import { Matrix, type OpCase, type OpSuite, type TensorSpec, type Types, tensor } from './suite.js';
 
 const shapes = [
   [0, 7],
@@ -11,14 +11,17 @@ const shapes = [
 ] as const;
 const floats = ['f32', 'bf16', 'f16'] as const;
 
-const map = (like: Matrix, value: (i: number) => number): Matrix => new Matrix(like.rows, like.cols, like.data.map((_, i) => value(i)));
+const map = (like: Matrix, value: (i: number) => number): Matrix =>
+  new Matrix(
+    like.rows,
+    like.cols,
+    like.data.map((_, i) => value(i)),
+  );
 const output = (types: Types, name: string): Matrix => new Matrix(types[name]?.rows ?? 0, types[name]?.cols ?? 0);
 
 /** A case for every shape and type; rows of the odd shapes lie apart. */
 function grid(build: (shape: readonly number[], type: DType, pad: number) => Record<string, TensorSpec | number>): OpCase[] {
-  return floats.flatMap((type) =>
-    shapes.map((shape, i) => ({ name: `[${shape}] ${type} pad ${i}`, args: build(shape, type, i) })),
-  );
+  return floats.flatMap((type) => shapes.map((shape, i) => ({ name: `[${shape}] ${type} pad ${i}`, args: build(shape, type, i) })));
 }
 
 const big = [1024, 576];
@@ -50,7 +53,10 @@ export const suites: OpSuite[] = [
         })),
       ),
       ...(['q8_0', 'q4_0', 'q4_1'] as const).flatMap((from) =>
-        [0, 1, 5].map((n) => ({ name: `[${n}, 96] ${from} to ${to}`, args: { x: tensor(from, [n, 96], { rowPad: 32 }), y: tensor(to, [n, 96]) } })),
+        [0, 1, 5].map((n) => ({
+          name: `[${n}, 96] ${from} to ${to}`,
+          args: { x: tensor(from, [n, 96], { rowPad: 32 }), y: tensor(to, [n, 96]) },
+        })),
       ),
     ]),
     bench: bench({ x: tensor('q4_1', big), y: tensor('f32', big) }),
@@ -94,7 +100,11 @@ export const suites: OpSuite[] = [
       [0, 1, 7].map((n) => ({
         name: `${n} rows of ${t}`,
         args: {
-          x: tensor(t, [11, 64], { rowPad: 32, keepType: true, ...(t === 'i32' ? { values: Array.from({ length: 704 }, (_, i) => i - 300) } : {}) }),
+          x: tensor(t, [11, 64], {
+            rowPad: 32,
+            keepType: true,
+            ...(t === 'i32' ? { values: Array.from({ length: 704 }, (_, i) => i - 300) } : {}),
+          }),
           index: rowNumbers(n, 11),
           y: tensor(t, [n, 64], { rowPad: 32, keepType: true }),
         },
@@ -113,7 +123,11 @@ export const suites: OpSuite[] = [
       [0, 1, 7].map((n) => ({
         name: `${n} rows of ${t}`,
         args: {
-          x: tensor(t, [n, 64], { rowPad: 32, keepType: true, ...(t === 'i32' ? { values: Array.from({ length: n * 64 }, (_, i) => i - 30) } : {}) }),
+          x: tensor(t, [n, 64], {
+            rowPad: 32,
+            keepType: true,
+            ...(t === 'i32' ? { values: Array.from({ length: n * 64 }, (_, i) => i - 30) } : {}),
+          }),
           index: rowNumbers(n, 11),
           y: tensor(t, [11, 64], { rowPad: 32, keepType: true }),
         },
@@ -130,7 +144,10 @@ export const suites: OpSuite[] = [
     op: 'random_fill',
     cases: [0, 1].flatMap((kind) =>
       [...floats].flatMap((t) =>
-        [[0, 7], [1], [9, 67]].map((s) => ({ name: `[${s}] ${t} kind ${kind}`, args: { y: tensor(t, s), kind, low: -0.5, high: 0.75, seed: 123456789012 } })),
+        [[0, 7], [1], [9, 67]].map((s) => ({
+          name: `[${s}] ${t} kind ${kind}`,
+          args: { y: tensor(t, s), kind, low: -0.5, high: 0.75, seed: 123456789012 },
+        })),
       ),
     ),
     naive(_inputs, { kind = 0, low = 0, high = 1, seed = 0 }, _f, types) {

@@ -1,6 +1,6 @@
 import type { DType } from '../../lib/core/dtype.js';
 import { naiveUpdate, updateVariants } from './naive-update.js';
-import { Matrix, type OpCase, type OpSuite, type Round, tensor, type TensorSpec } from './suite.js';
+import { Matrix, type OpCase, type OpSuite, type Round, type TensorSpec, tensor } from './suite.js';
 
 /** Ids with repeats, the first and the last row among them. */
 const ids = (n: number, v: number): TensorSpec =>

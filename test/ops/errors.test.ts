@@ -126,7 +126,8 @@ describe.each(['ref', 'cpu'] as const)('contents on %s', (device) => {
 });
 
 describe('numbers', () => {
-  const update = (args: Record<string, Tensor | number>) => errorOf(() => callOp(new TestContext('ref'), 'optimizer_update', { weight: f(3), grad: f(3), ...args }));
+  const update = (args: Record<string, Tensor | number>) =>
+    errorOf(() => callOp(new TestContext('ref'), 'optimizer_update', { weight: f(3), grad: f(3), ...args }));
   it.each([
     ['update_kind must be one of', { updateKind: 99 }],
     ['state0 must be given', { updateKind: 1 }],

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import type { DeviceName } from '../../lib/core/device.js';
 import { type CaseData, caseData, type Output, runCase, sameBytes } from './run-case.js';
-import { loadSuites, Matrix, type OpCase, type OpSuite, tensor, type TensorSpec } from './suite.js';
+import { loadSuites, Matrix, type OpCase, type OpSuite, type TensorSpec, tensor } from './suite.js';
 
 const suites = new Map((await loadSuites()).map((s) => [s.op, s]));
 
@@ -55,7 +55,8 @@ const updated = ['weight', 'state0', 'state1'];
 
 function expectSame(separate: Record<string, Output>, fused: Record<string, Output>): void {
   expect(Object.keys(fused).sort()).toEqual(Object.keys(separate).sort());
-  for (const [name, { bytes }] of Object.entries(separate)) expect(sameBytes(bytes, fused[name]?.bytes ?? new Uint8Array()), name).toBe(true);
+  for (const [name, { bytes }] of Object.entries(separate))
+    expect(sameBytes(bytes, fused[name]?.bytes ?? new Uint8Array()), name).toBe(true);
 }
 
 describe.each(['ref', 'cpu'] as const)('%s', (device) => {

@@ -37,7 +37,12 @@ function activate(kind: number, g: number, f: Round): [number, number] {
   return [f(g * cdf), f(cdf + f(g * density))];
 }
 
-const map = (like: Matrix, value: (i: number) => number): Matrix => new Matrix(like.rows, like.cols, like.data.map((_, i) => value(i)));
+const map = (like: Matrix, value: (i: number) => number): Matrix =>
+  new Matrix(
+    like.rows,
+    like.cols,
+    like.data.map((_, i) => value(i)),
+  );
 
 function forward(n: number, width: number, type: DType, kind: number, pad = 0, scale = 2): OpCase {
   return {

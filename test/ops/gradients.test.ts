@@ -44,7 +44,10 @@ describe('linear', () => {
     b: normal([M, R], 5),
   };
   const dy = normal([N, M], 6);
-  const low = (x: Values, a: Values): Values => ({ shape: [N, R], data: get(runF64('linear_forward', { x, weight: a }, { y: [N, R] }), 'y') });
+  const low = (x: Values, a: Values): Values => ({
+    shape: [N, R],
+    data: get(runF64('linear_forward', { x, weight: a }, { y: [N, R] }), 'y'),
+  });
   const loss = ({ x, weight, bias, a, b }: Arrays): number => {
     const args = { x, weight, bias, tailX: low(x as Values, a as Values), tailWeight: b, tailScale: s };
     return inner(get(runF64('linear_forward', args, { y: [N, M] }), 'y'), dy.data);
@@ -56,7 +59,10 @@ describe('linear', () => {
     const tailDy: Values = { shape: [N, R], data: get(runF64('linear_backward_input', { dy, weight: b, dx: zeros(N, R) }), 'dx') };
     const dx = runF64('linear_backward_input', { dy, weight, tailDy, tailWeight: a, tailScale: s, dx: zeros(N, K) });
     const gradient = (dyOf: Values, xOf: Values, scale: number): Float64Array =>
-      get(runF64('linear_backward_weight', { dy: dyOf, x: xOf, scale }, { dweight: [dyOf.shape[1] as number, xOf.shape[1] as number] }), 'dweight');
+      get(
+        runF64('linear_backward_weight', { dy: dyOf, x: xOf, scale }, { dweight: [dyOf.shape[1] as number, xOf.shape[1] as number] }),
+        'dweight',
+      );
     expectGradients(inputs, loss, {
       x: get(dx, 'dx'),
       weight: gradient(dy, x, 1),
@@ -71,11 +77,21 @@ describe('linear', () => {
     const before = normal([N, K], 7);
     const fresh = get(runF64('linear_backward_input', { dy, weight, dx: zeros(N, K) }), 'dx');
     const added = get(runF64('linear_backward_input', { dy, weight, dx: before, accumulate: 1 }), 'dx');
-    expect(deviation(added, fresh.map((v, i) => v + (before.data[i] as number))).max).toBeLessThan(1e-14);
+    expect(
+      deviation(
+        added,
+        fresh.map((v, i) => v + (before.data[i] as number)),
+      ).max,
+    ).toBeLessThan(1e-14);
     const dw = normal([M, K], 8);
     const once = get(runF64('linear_backward_weight', { dy, x, dweight: zeros(M, K) }), 'dweight');
     const twice = get(runF64('linear_backward_weight', { dy, x, dweight: dw, accumulate: 1 }), 'dweight');
-    expect(deviation(twice, once.map((v, i) => v + (dw.data[i] as number))).max).toBeLessThan(1e-14);
+    expect(
+      deviation(
+        twice,
+        once.map((v, i) => v + (dw.data[i] as number)),
+      ).max,
+    ).toBeLessThan(1e-14);
   });
 });
 
@@ -106,15 +122,46 @@ it('rope: the inverse rotation', () => {
 });
 
 describe('attention', () => {
-  const one: [number[], number[]] = [[0, 6], [0, 6]];
+  const one: [number[], number[]] = [
+    [0, 6],
+    [0, 6],
+  ];
   const variants: [string, { cu?: [number[], number[]]; heads?: number; kvHeads?: number; window?: number; softcap?: number }][] = [
     ['one sequence', { cu: one }],
     ['grouped heads', { cu: one, heads: 4, kvHeads: 2 }],
     ['window', { cu: one, window: 3 }],
     ['softcap', { cu: one, softcap: 1.5 }],
-    ['several sequences, more keys than queries', { cu: [[0, 3, 3, 7], [0, 5, 6, 10]] }],
-    ['fewer keys than queries', { cu: [[0, 5], [0, 3]] }],
-    ['everything', { cu: [[1, 4, 9], [0, 5, 11]], heads: 4, kvHeads: 2, window: 4, softcap: 2 }],
+    [
+      'several sequences, more keys than queries',
+      {
+        cu: [
+          [0, 3, 3, 7],
+          [0, 5, 6, 10],
+        ],
+      },
+    ],
+    [
+      'fewer keys than queries',
+      {
+        cu: [
+          [0, 5],
+          [0, 3],
+        ],
+      },
+    ],
+    [
+      'everything',
+      {
+        cu: [
+          [1, 4, 9],
+          [0, 5, 11],
+        ],
+        heads: 4,
+        kvHeads: 2,
+        window: 4,
+        softcap: 2,
+      },
+    ],
   ];
   it.each(variants)('%s', (_name, { cu = one, heads = 2, kvHeads = 1, window = 0, softcap = 0 }) => {
     const D = 4;
@@ -136,7 +183,11 @@ describe('attention', () => {
 });
 
 describe('gated_activation', () => {
-  it.each([['silu', 0], ['gelu_tanh', 1], ['gelu', 2]] as const)('%s', (_name, kind) => {
+  it.each([
+    ['silu', 0],
+    ['gelu_tanh', 1],
+    ['gelu', 2],
+  ] as const)('%s', (_name, kind) => {
     const shape = [4, 9];
     const inputs = { gate: normal(shape, 1, 2), up: normal(shape, 2) };
     const dy = normal(shape, 3);
@@ -162,7 +213,8 @@ it('embedding', () => {
   const ids = integers(2, 0, 2, 4);
   const inputs = { weight: normal([5, 3], 1) };
   const dy = normal([4, 3], 2);
-  const loss = ({ weight }: Arrays): number => inner(get(runF64('embedding_forward', { ids, weight, scale: 3 }, { y: [4, 3] }), 'y'), dy.data);
+  const loss = ({ weight }: Arrays): number =>
+    inner(get(runF64('embedding_forward', { ids, weight, scale: 3 }, { y: [4, 3] }), 'y'), dy.data);
   expectGradients(inputs, loss, { weight: runF64('embedding_backward', { ids, dy, dweight: zeros(5, 3), scale: 3 }).dweight });
 });
 

@@ -2,7 +2,7 @@ import type { DType } from '../../lib/core/dtype.js';
 import { naiveEmbeddingGradient } from './embedding.cases.js';
 import { dot } from './linear.cases.js';
 import { naiveUpdate, updateVariants } from './naive-update.js';
-import { Matrix, type OpCase, type OpSuite, type Round, tensor, type TensorSpec } from './suite.js';
+import { Matrix, type OpCase, type OpSuite, type Round, type TensorSpec, tensor } from './suite.js';
 
 interface Row {
   z: number[];
@@ -13,7 +13,12 @@ interface Row {
 function logitRow(h: Matrix, weight: Matrix, n: number, softcap: number, f: Round): Row {
   const row: Row = { z: [], slope: [], lse: 0 };
   for (let v = 0; v < weight.rows; v++) {
-    const raw = dot(h.cols, (c) => h.at(n, c), (c) => weight.at(v, c), f);
+    const raw = dot(
+      h.cols,
+      (c) => h.at(n, c),
+      (c) => weight.at(v, c),
+      f,
+    );
     const t = softcap > 0 ? f(Math.tanh(f(raw / f(softcap)))) : 0;
     row.z.push(softcap > 0 ? f(f(softcap) * t) : raw);
     row.slope.push(softcap > 0 ? f(1 - f(t * t)) : 1);
@@ -47,7 +52,15 @@ function tokens(n: number, v: number): Record<'targets' | 'weights', TensorSpec>
 
 const allOutputs = ['dh', 'dweight', 'lse', 'nll'] as const;
 
-function lossCase(n: number, v: number, c: number, type: DType, weight: DType, softcap = 0, outputs: readonly string[] = allOutputs): OpCase {
+function lossCase(
+  n: number,
+  v: number,
+  c: number,
+  type: DType,
+  weight: DType,
+  softcap = 0,
+  outputs: readonly string[] = allOutputs,
+): OpCase {
   const all: Record<string, TensorSpec> = {
     dh: tensor(type, [n, c]),
     dweight: tensor('f32', [v, c]),
@@ -133,11 +146,26 @@ export const suites: OpSuite[] = [
         nll.data[n] = f(row.lse - (row.z[target] as number));
         loss += S.get(n) * nll.get(n);
         const d = gradientRow(row, row.lse, target, S.get(n), f);
-        for (let c = 0; c < H.cols; c++) dh.set(n, c, dot(W.rows, (v) => d[v] as number, (v) => W.at(v, c), f));
+        for (let c = 0; c < H.cols; c++)
+          dh.set(
+            n,
+            c,
+            dot(
+              W.rows,
+              (v) => d[v] as number,
+              (v) => W.at(v, c),
+              f,
+            ),
+          );
         if (dweight) addOuter(dw, d, H, n, f);
       }
       const out: Record<string, Matrix> = { dh, lse, nll, lossSum: new Matrix(1, 1, Float64Array.of((lossSum as Matrix).get(0) + loss)) };
-      if (dweight) out.dweight = new Matrix(W.rows, W.cols, dw.data.map((x, i) => f(x + dweight.get(i))));
+      if (dweight)
+        out.dweight = new Matrix(
+          W.rows,
+          W.cols,
+          dw.data.map((x, i) => f(x + dweight.get(i))),
+        );
       return out;
     },
   },

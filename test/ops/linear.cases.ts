@@ -1,6 +1,6 @@
 import type { DType } from '../../lib/core/dtype.js';
 import { naiveUpdate, updateVariants } from './naive-update.js';
-import { Matrix, type OpCase, type OpSuite, type Round, tensor, type TensorSpec } from './suite.js';
+import { Matrix, type OpCase, type OpSuite, type Round, type TensorSpec, tensor } from './suite.js';
 
 type Args = Record<string, TensorSpec | number>;
 
@@ -29,7 +29,20 @@ export function dot(count: number, a: (i: number) => number, b: (i: number) => n
 export function naiveWeightGradient(dy: Matrix, x: Matrix, scale: number, f: Round): Matrix {
   const dw = new Matrix(dy.cols, x.cols);
   for (let m = 0; m < dw.rows; m++)
-    for (let k = 0; k < dw.cols; k++) dw.set(m, k, f(f(scale) * dot(x.rows, (n) => dy.at(n, m), (n) => x.at(n, k), f)));
+    for (let k = 0; k < dw.cols; k++)
+      dw.set(
+        m,
+        k,
+        f(
+          f(scale) *
+            dot(
+              x.rows,
+              (n) => dy.at(n, m),
+              (n) => x.at(n, k),
+              f,
+            ),
+        ),
+      );
   return dw;
 }
 
@@ -69,11 +82,20 @@ const linearForward: OpSuite = {
       tailX: tensor('bf16', [13, 16], { scale: 0.25 }),
     }),
     forwardCase('residual', 6, 40, 24, 'f32', 'f32', { residual: tensor('f32', [6, 24]) }),
-    forwardCase('everything, strided', 11, 64, 37, 'f32', 'q8_0', {
-      bias: tensor('f32', [37]),
-      ...tail(11, 37, 5, 'f32'),
-      residual: tensor('f32', [11, 37], { rowPad: 3 }),
-    }, 5),
+    forwardCase(
+      'everything, strided',
+      11,
+      64,
+      37,
+      'f32',
+      'q8_0',
+      {
+        bias: tensor('f32', [37]),
+        ...tail(11, 37, 5, 'f32'),
+        residual: tensor('f32', [11, 37], { rowPad: 3 }),
+      },
+      5,
+    ),
     {
       name: 'residual shares memory with y',
       args: {
@@ -102,8 +124,20 @@ const linearForward: OpSuite = {
     const y = new Matrix(X.rows, W.rows);
     for (let n = 0; n < X.rows; n++)
       for (let m = 0; m < W.rows; m++) {
-        let sum = dot(X.cols, (k) => X.at(n, k), (k) => W.at(m, k), f);
-        if (tailX && tailWeight) sum = dot(tailX.cols, (r) => f(f(tailScale) * tailX.at(n, r)), (r) => tailWeight.at(m, r), f, sum);
+        let sum = dot(
+          X.cols,
+          (k) => X.at(n, k),
+          (k) => W.at(m, k),
+          f,
+        );
+        if (tailX && tailWeight)
+          sum = dot(
+            tailX.cols,
+            (r) => f(f(tailScale) * tailX.at(n, r)),
+            (r) => tailWeight.at(m, r),
+            f,
+            sum,
+          );
         if (bias) sum = f(sum + bias.get(m));
         if (residual) sum = f(sum + residual.at(n, m));
         y.set(n, m, sum);
@@ -149,8 +183,20 @@ const linearBackwardInput: OpSuite = {
     const out = new Matrix(DY.rows, W.cols);
     for (let n = 0; n < DY.rows; n++)
       for (let k = 0; k < W.cols; k++) {
-        let sum = dot(W.rows, (m) => DY.at(n, m), (m) => W.at(m, k), f);
-        if (tailDy && tailWeight) sum = dot(tailDy.cols, (r) => f(f(tailScale) * tailDy.at(n, r)), (r) => tailWeight.at(r, k), f, sum);
+        let sum = dot(
+          W.rows,
+          (m) => DY.at(n, m),
+          (m) => W.at(m, k),
+          f,
+        );
+        if (tailDy && tailWeight)
+          sum = dot(
+            tailDy.cols,
+            (r) => f(f(tailScale) * tailDy.at(n, r)),
+            (r) => tailWeight.at(r, k),
+            f,
+            sum,
+          );
         out.set(n, k, accumulate ? f(sum + DX.at(n, k)) : sum);
       }
     return { dx: out };
@@ -182,7 +228,7 @@ const linearBackwardWeight: OpSuite = {
   bench: [weightCase('SmolLM2 MLP up', 1024, 576, 1536, 'f32'), weightCase('SmolLM2 MLP up', 1024, 576, 1536, 'bf16')],
   naive({ dy, x, dweight }, { scale = 1, accumulate = 0 }, f) {
     const dw = naiveWeightGradient(dy as Matrix, x as Matrix, scale, f);
-    if (accumulate) dw.data.forEach((v, i) => dw.data[i] = f(v + (dweight as Matrix).get(i)));
+    if (accumulate) dw.data.forEach((v, i) => (dw.data[i] = f(v + (dweight as Matrix).get(i))));
     return { dweight: dw };
   },
 };
@@ -190,7 +236,12 @@ const linearBackwardWeight: OpSuite = {
 const linearBackwardBias: OpSuite = {
   op: 'linear_backward_bias',
   cases: (['f32', 'bf16'] as const).flatMap((type) =>
-    [[0, 8], [1, 1], [37, 65], [301, 33]].map(([n, m]) => ({
+    [
+      [0, 8],
+      [1, 1],
+      [37, 65],
+      [301, 33],
+    ].map(([n, m]) => ({
       name: `N${n} M${m} ${type}`,
       args: { dy: tensor(type, [n as number, m as number], { rowPad: 2 }), dbias: tensor('f32', [m as number]) },
     })),
@@ -198,7 +249,16 @@ const linearBackwardBias: OpSuite = {
   naive({ dy, dbias }, _numbers, f) {
     const [DY, before] = [dy as Matrix, dbias as Matrix];
     const out = new Matrix(before.rows, before.cols);
-    for (let m = 0; m < DY.cols; m++) out.data[m] = f(before.get(m) + dot(DY.rows, (n) => DY.at(n, m), () => 1, f));
+    for (let m = 0; m < DY.cols; m++)
+      out.data[m] = f(
+        before.get(m) +
+          dot(
+            DY.rows,
+            (n) => DY.at(n, m),
+            () => 1,
+            f,
+          ),
+      );
     return { dbias: out };
   },
 };

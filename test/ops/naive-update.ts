@@ -1,9 +1,10 @@
 // The optimizer update rules of native/updates/ as plain loops, shared by every op that updates a weight.
-import { updateKinds } from '../../lib/native/ops.js';
+
 import type { DType } from '../../lib/core/dtype.js';
+import { updateKinds } from '../../lib/native/ops.js';
 import { counterBits16 } from './random.js';
 import { roundTo, ulp } from './storage.js';
-import { Matrix, type Numbers, type Round, tensor, type TensorSpec } from './suite.js';
+import { Matrix, type Numbers, type Round, type TensorSpec, tensor } from './suite.js';
 
 /** Rounds x up with probability = the discarded fraction; 16 random bits decide. */
 export function roundStochastic(dtype: DType, x: number, random16: number): number {
@@ -58,7 +59,11 @@ export function naiveUpdate(
 }
 
 /** Arguments of each rule for a weight of this shape: plain, and with everything on. */
-export function updateVariants(shape: readonly number[], weightType: DType, stateType: DType): [string, Record<string, TensorSpec | number>][] {
+export function updateVariants(
+  shape: readonly number[],
+  weightType: DType,
+  stateType: DType,
+): [string, Record<string, TensorSpec | number>][] {
   const common = { learningRate: 0.01, weightDecay: 0.1, gradScale: 0.5, clipValue: 0.75 };
   const states = {
     state0: tensor(stateType, shape, { scale: 0.1 }),

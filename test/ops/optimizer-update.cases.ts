@@ -1,5 +1,5 @@
-import { naiveUpdate, updateVariants } from './naive-update.js';
 import type { DType } from '../../lib/core/dtype.js';
+import { naiveUpdate, updateVariants } from './naive-update.js';
 import { type Matrix, type OpCase, type OpSuite, tensor } from './suite.js';
 
 function cases(shape: readonly number[], weight: DType, state: DType): OpCase[] {

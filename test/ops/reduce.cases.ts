@@ -1,5 +1,5 @@
 import type { Matrix, OpSuite } from './suite.js';
-import { Matrix as Values, tensor } from './suite.js';
+import { tensor, Matrix as Values } from './suite.js';
 
 export const suites: OpSuite[] = [
   {

@@ -8,7 +8,11 @@ import { loadSuites } from './suite.js';
 const suites = await loadSuites();
 
 it('every op of ops.def has a case list and a ref kernel', () => {
-  expect(suites.map((s) => s.op).sort()).toEqual(registeredOps().map((op) => op.name).sort());
+  expect(suites.map((s) => s.op).sort()).toEqual(
+    registeredOps()
+      .map((op) => op.name)
+      .sort(),
+  );
   expect(registeredOps().filter((op) => !op.ref)).toEqual([]);
 });
 

@@ -14,13 +14,25 @@ const shapes = [
 function naiveRstd(x: Matrix, { eps = 1e-5 }: Numbers, f: Round): Matrix {
   const rstd = new Matrix(1, x.rows);
   for (let n = 0; n < x.rows; n++) {
-    const mean = f(dot(x.cols, (c) => x.at(n, c), (c) => x.at(n, c), f) / x.cols);
+    const mean = f(
+      dot(
+        x.cols,
+        (c) => x.at(n, c),
+        (c) => x.at(n, c),
+        f,
+      ) / x.cols,
+    );
     rstd.data[n] = f(1 / f(Math.sqrt(f(mean + f(eps)))));
   }
   return rstd;
 }
 
-function forward(n: number, c: number, type: DType, options: { weight?: DType; pad?: number; offset?: number; rstd?: boolean } = {}): OpCase {
+function forward(
+  n: number,
+  c: number,
+  type: DType,
+  options: { weight?: DType; pad?: number; offset?: number; rstd?: boolean } = {},
+): OpCase {
   const { weight = type, pad = 0, offset = 0, rstd = true } = options;
   return {
     name: `N${n} C${c} ${type} weight ${weight} pad ${pad} offset ${offset}${rstd ? '' : ' without rstd'}`,
@@ -35,7 +47,12 @@ function forward(n: number, c: number, type: DType, options: { weight?: DType; p
   };
 }
 
-function backward(n: number, c: number, type: DType, options: { pad?: number; offset?: number; residual?: boolean; dweight?: boolean } = {}): OpCase {
+function backward(
+  n: number,
+  c: number,
+  type: DType,
+  options: { pad?: number; offset?: number; residual?: boolean; dweight?: boolean } = {},
+): OpCase {
   const { pad = 0, offset = 0, residual = false, dweight = true } = options;
   return {
     name: `N${n} C${c} ${type} pad ${pad} offset ${offset}${residual ? ' residual' : ''}${dweight ? '' : ' frozen'}`,
@@ -103,7 +120,14 @@ const rmsNormBackward: OpSuite = {
       }
     }
     if (!dweight) return { dx };
-    return { dx, dweight: new Matrix(1, X.cols, dw.data.map((v, c) => f(v + dweight.get(c)))) };
+    return {
+      dx,
+      dweight: new Matrix(
+        1,
+        X.cols,
+        dw.data.map((v, c) => f(v + dweight.get(c))),
+      ),
+    };
   },
 };
 

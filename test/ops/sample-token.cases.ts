@@ -1,7 +1,11 @@
 import { counterUniform } from './random.js';
 import { Matrix, type OpCase, type OpSuite, tensor } from './suite.js';
 
-function sample(n: number, v: number, options: { temperature?: number; topK?: number; topP?: number; seed?: number; type?: 'f32' | 'bf16'; pad?: number }): OpCase {
+function sample(
+  n: number,
+  v: number,
+  options: { temperature?: number; topK?: number; topP?: number; seed?: number; type?: 'f32' | 'bf16'; pad?: number },
+): OpCase {
   const { type = 'f32', pad = 0, ...numbers } = options;
   return {
     name: `N${n} V${v} ${type} ${JSON.stringify(numbers)} pad ${pad}`,

@@ -6,7 +6,11 @@ import { caseData, runCase, sameBytes } from './run-case.js';
 import { loadSuites } from './suite.js';
 
 const suites = await loadSuites();
-const ready = new Set(registeredOps().filter((op) => op.cpu).map((op) => op.name));
+const ready = new Set(
+  registeredOps()
+    .filter((op) => op.cpu)
+    .map((op) => op.name),
+);
 const before = threads();
 afterAll(() => threads(before));
 

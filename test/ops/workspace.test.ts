@@ -26,11 +26,17 @@ function tokenRows(c: OpCase): number {
   throw new Error(`${c.name} has no tokens`);
 }
 
-const withWorkspace = new Set(native((a) => a.describe()).ops.filter((op) => op.workspace).map((op) => op.name));
+const withWorkspace = new Set(
+  native((a) => a.describe())
+    .ops.filter((op) => op.workspace)
+    .map((op) => op.name),
+);
 const suites = (await loadSuites()).filter((s) => withWorkspace.has(s.op));
 const tokenArguments = ['x', 'h', 'dy', 'ids', 'q', 'dout', 'logits'];
 // Any two numbers of tokens may be compared: sizes around tiles and a few large ones.
-const tokenCounts = [1, 2, 3, 5, 6, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 257, 511, 513, 1000, 1025, 2047, 4097, 16384];
+const tokenCounts = [
+  1, 2, 3, 5, 6, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 257, 511, 513, 1000, 1025, 2047, 4097, 16384,
+];
 
 describe.each(suites)('$op', (suite) => {
   it.each(suite.bench ?? [])('grows with the tokens: $name', (c) => {
@@ -46,7 +52,10 @@ describe.each(suites)('$op', (suite) => {
       const aliased = Object.values(c.args).some((a) => typeof a !== 'number' && (a.alias || a.dtype === 'i32'));
       if (aliased) continue; // needs contents; runCase covers it
       const context = new TestContext('cpu');
-      const args = Object.entries(c.args).map(([name, a]) => [name, typeof a === 'number' ? a : Tensor.allocate(a.dtype, a.shape, 'other')]);
+      const args = Object.entries(c.args).map(([name, a]) => [
+        name,
+        typeof a === 'number' ? a : Tensor.allocate(a.dtype, a.shape, 'other'),
+      ]);
       try {
         callOp(context, suite.op, Object.fromEntries(args) as Record<string, Tensor | number>);
         expect(context.workspaceBytes, c.name).toBe(plannedBytes(suite.op, c));
