@@ -53,6 +53,7 @@ export async function* generateText(
   if (prompt.continuesText) for (const id of prompt.ids.slice(-8)) decoder.push(id);
   const stops = new StopStrings(options.stopStrings);
   for await (const id of generateIds(model, prompt.ids, options, signal)) {
+    if (model.endIds.has(id)) break;
     const text = stops.push(decoder.push(id));
     if (text !== '') yield text;
     if (stops.stopped) return;

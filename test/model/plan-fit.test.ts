@@ -1,0 +1,49 @@
+import { describe, expect, it } from 'vitest';
+import { type PlanConfigInput, plan, planFit } from '../../lib/index.js';
+import { hasShared, sharedPath } from '../shared.js';
+
+describe.skipIf(!hasShared)('planFit', () => {
+  const model = sharedPath('models', 'stories260K', 'config.json');
+  const lora: PlanConfigInput = { model, batchSize: 4, maxLength: 512 };
+  const full: PlanConfigInput = { ...lora, method: { type: 'full' }, learningRate: 1e-4, maxGradNorm: 1 };
+
+  it('gives back what was asked for where it fits', () => {
+    const asked = plan(lora);
+    expect(planFit(lora, asked.bytes.total)).toEqual([{ config: lora, plan: asked }]);
+  });
+
+  it.each([
+    ['lora', lora],
+    ['full', full],
+  ])('%s: every proposal fits, is a valid plan to the byte, and changes less the earlier it comes', (_, config) => {
+    const limit = plan(config).bytes.total / 4;
+    const proposals = planFit(config, limit);
+    expect(proposals.length).toBeGreaterThan(1);
+    for (const proposal of proposals) {
+      expect(proposal.plan.bytes.total).toBeLessThanOrEqual(limit);
+      expect(plan(proposal.config)).toEqual(proposal.plan);
+    }
+    expect(proposals[0]?.plan).toMatchObject({ maxLength: 512 });
+  });
+
+  it('keeps the step of a batch that it splits', () => {
+    const limit = plan({ ...lora, batchSize: 1, gradientAccumulationSteps: 4 }).bytes.total;
+    const split = planFit(lora, limit).find(({ config }) => config.batchSize === 1);
+    expect(split?.config).toMatchObject({ batchSize: 1, gradientAccumulationSteps: 4 });
+  });
+
+  it('offers fused and adapter training where full training does not fit', () => {
+    const { weights } = plan(full).bytes;
+    const proposals = planFit({ ...full, batchSize: 1, maxLength: 128 }, 4 * weights);
+    const optimizers = proposals.map(({ plan: p }) => `${p.method} ${p.optimizer} ${p.fused}`);
+    expect(optimizers).not.toContain('full adamw false');
+    expect(optimizers).toContain('full lomo true');
+    for (const { config } of proposals.filter(({ plan: p }) => p.optimizer === 'lomo'))
+      expect(config).toMatchObject({ learningRate: 'auto', maxGradNorm: 0 });
+  });
+
+  it('is empty where nothing fits, and refuses a limit that is none', () => {
+    expect(planFit(lora, 1000)).toEqual([]);
+    expect(() => planFit(lora, Number.NaN)).toThrow(expect.objectContaining({ code: 'ERR_CONFIG_INVALID' }));
+  });
+});
