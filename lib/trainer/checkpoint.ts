@@ -57,6 +57,7 @@ export class Checkpoints {
   start(session: Session, dataHash: string): RunState {
     const { resume, overwrite } = this.config;
     this.fingerprint = fingerprint(this.config, session, dataHash);
+    this.removeUnfinished();
     if (resume !== undefined) return this.load(resume === true ? this.findNewest() : resume, session);
     if (overwrite) for (const name of this.list()) rmSync(join(this.dir, name), { recursive: true, force: true });
     return { step: 0, loss: Number.NaN, tokens: 0, evaluationsWithoutBest: 0 };
@@ -112,6 +113,12 @@ export class Checkpoints {
         path: this.dir,
       });
     return join(this.dir, name);
+  }
+
+  // What a killed process left half-written.
+  private removeUnfinished(): void {
+    if (!existsSync(this.dir)) return;
+    for (const name of readdirSync(this.dir)) if (/^\.checkpoint-\d+\..*\.tmp$/.test(name)) rmSync(join(this.dir, name), { recursive: true, force: true });
   }
 
   /** Checkpoint folders from the oldest step to the newest. */
