@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { defaultLearningRate, resolveDefaults } from '../../lib/config/defaults.js';
+import { learningRates, resolveDefaults } from '../../lib/config/defaults.js';
 import { listFields } from '../../lib/config/fields.js';
 import { trainJsonSchema, trainJsonSchemaText } from '../../lib/config/json-schema.js';
 import { resolveConfig, resolvePlanConfig } from '../../lib/config/resolve.js';
-import { planConfigSchema } from '../../lib/config/schema.js';
+import { planConfigSchema, type TrainConfigInput } from '../../lib/config/schema.js';
 
 const required = { model: 'm', data: 'd', out: 'o' };
 
@@ -43,12 +43,15 @@ describe('defaults', () => {
   });
 
   it('the learning rate depends on method and optimizer, and an explicit one stays', () => {
-    expect(resolveConfig({ ...required, method: { type: 'full' } }).learningRate).toBe(2e-5);
-    expect(resolveConfig({ ...required, method: { type: 'full' }, optimizer: { type: 'lomo' } }).learningRate).toBe(
-      defaultLearningRate('full', 'lomo'),
-    );
-    expect(resolveConfig({ ...required, method: { type: 'full' }, learningRate: 1e-3 }).learningRate).toBe(1e-3);
-    expect(defaultLearningRate('lora', 'adamw')).toBeCloseTo(10 * defaultLearningRate('full', 'adamw'), 12);
+    const rate = (settings: Partial<TrainConfigInput>) => resolveConfig({ ...required, ...settings }).learningRate;
+    const full = { type: 'full' } as const;
+    expect(rate({})).toBe(learningRates.lora.adamw.value);
+    expect(rate({ optimizer: { type: 'sgd' } })).toBe(learningRates.lora.sgd.value);
+    expect(rate({ method: full })).toBe(learningRates.full.adamw.value);
+    expect(rate({ method: full, optimizer: { type: 'sgd' } })).toBe(learningRates.full.sgd.value);
+    expect(rate({ method: full, optimizer: { type: 'lomo' } })).toBe(learningRates.full.lomo.value);
+    expect(rate({ method: full, optimizer: { type: 'sgd', fused: true } })).toBe(learningRates.full.lomo.value);
+    expect(rate({ method: full, optimizer: { type: 'lomo' }, learningRate: 1e-3 })).toBe(1e-3);
   });
 
   it('clipping is on at 1, off when fused, off by 0', () => {
