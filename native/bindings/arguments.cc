@@ -11,7 +11,8 @@ void Unpack::read(const char* name, Access access, Tensor& t) {
   for (int i = 1; i < kTensorSlots; ++i)
     if (!(s[i] >= 0 && s[i] <= 9007199254740992.0 && s[i] == std::floor(s[i])))
       fail("ERR_SHAPE", where() + " has an invalid descriptor");
-  if (s[2] >= static_cast<double>(DType::count) || s[3] > kMaxDims) fail("ERR_SHAPE", where() + " has an invalid descriptor");
+  if (s[2] >= static_cast<double>(DType::count) || s[3] > kMaxDims)
+    fail("ERR_SHAPE", where() + " has an invalid descriptor");
   t.present = true;
   t.dtype = static_cast<DType>(static_cast<int32_t>(s[2]));
   t.ndim = static_cast<int32_t>(s[3]);
@@ -21,7 +22,8 @@ void Unpack::read(const char* name, Access access, Tensor& t) {
     t.dim[i] = static_cast<int64_t>(s[5 + i]);
     if (i + 1 < t.ndim) rows *= s[5 + i];
   }
-  if (rows * (s[4] + 1) > 1e15 || rows * static_cast<double>(t.cols()) > 1e15) fail("ERR_SHAPE", where() + " is impossibly large");
+  if (rows * (s[4] + 1) > 1e15 || rows * static_cast<double>(t.cols()) > 1e15)
+    fail("ERR_SHAPE", where() + " is impossibly large");
   if (t.rows() > 1 && t.row_stride < t.cols()) fail("ERR_SHAPE", where() + " has rows that overlap: " + describe(t));
   const int32_t block = info(t.dtype).block_elements;
   if (t.cols() % block != 0 || t.row_stride % block != 0)

@@ -44,7 +44,8 @@ void random_fill(const RandomFill& a, Context&) {
       value = a.low + (a.high - a.low) * rng::uniform(key, i);
     } else {
       const uint64_t bits = rng::bits(key, i);
-      const double u = static_cast<double>((bits >> 40) + 1) * 0x1p-24, v = static_cast<double>((bits >> 16) & 0xFFFFFF) * 0x1p-24;
+      const double u = static_cast<double>((bits >> 40) + 1) * 0x1p-24;
+      const double v = static_cast<double>((bits >> 16) & 0xFFFFFF) * 0x1p-24;
       value = a.low + a.high * std::sqrt(-2 * std::log(u)) * std::cos(2 * 3.14159265358979323846 * v);
     }
     set(a.y, static_cast<int64_t>(i), value);

@@ -11,8 +11,9 @@ void rope_table(const RopeTable& a, Context&) {
   const int64_t N = a.positions.num_elements(), R = a.inv_freq.num_elements();
   for (int64_t n = 0; n < N; ++n)
     for (int64_t i = 0; i < R; ++i) {
-      double angle = at(a.positions, n) * at(a.inv_freq, i);
-      if (a.inv_freq.dtype == DType::f32) angle = static_cast<float>(at(a.positions, n)) * static_cast<float>(at(a.inv_freq, i));
+      const double position = at(a.positions, n), frequency = at(a.inv_freq, i);
+      double angle = position * frequency;
+      if (a.inv_freq.dtype == DType::f32) angle = static_cast<float>(position) * static_cast<float>(frequency);
       set(a.cos, n * R + i, a.scale * std::cos(angle));
       set(a.sin, n * R + i, a.scale * std::sin(angle));
     }

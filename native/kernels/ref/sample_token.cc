@@ -25,13 +25,15 @@ void sample_token(const SampleToken& a, Context&) {
       set(a.token, n, static_cast<double>(order[0]));
       continue;
     }
-    size_t kept = a.top_k > 0 ? std::min(V, static_cast<size_t>(a.top_k)) : V;
+    const size_t kept = a.top_k > 0 ? std::min(V, static_cast<size_t>(a.top_k)) : V;
     std::vector<double> cumulative(kept);  // up to a factor
     double sum = 0;
     for (size_t i = 0; i < kept; ++i) cumulative[i] = sum += std::exp((logit(order[i]) - logit(order[0])) / a.temperature);
-    kept = 1 + static_cast<size_t>(std::lower_bound(cumulative.begin(), cumulative.end() - 1, a.top_p * sum) - cumulative.begin());
-    const double drawn = rng::uniform(static_cast<uint64_t>(a.seed), static_cast<uint64_t>(n)) * cumulative[kept - 1];
-    const size_t i = static_cast<size_t>(std::upper_bound(cumulative.begin(), cumulative.begin() + kept - 1, drawn) - cumulative.begin());
+    size_t nucleus = 1;  // tokens until top_p is reached
+    while (nucleus < kept && cumulative[nucleus - 1] < a.top_p * sum) ++nucleus;
+    const double drawn = rng::uniform(static_cast<uint64_t>(a.seed), static_cast<uint64_t>(n)) * cumulative[nucleus - 1];
+    size_t i = 0;
+    while (i + 1 < nucleus && cumulative[i] <= drawn) ++i;
     set(a.token, n, static_cast<double>(order[i]));
   }
 }
