@@ -1,12 +1,8 @@
 #!/usr/bin/env node
-import type { Demo } from './api.js';
 import type { CommandContext } from './context.js';
 import { runCli } from './program.js';
 
 const signals = ['SIGINT', 'SIGTERM'] as const;
-
-// The demonstration may be left out of a build, and is named by a variable for that reason.
-const demonstration: string = '../demo.js';
 
 const context: CommandContext = {
   args: process.argv.slice(2),
@@ -15,7 +11,7 @@ const context: CommandContext = {
   stdin: process.stdin,
   environment: process.env,
   api: () => import('../index.js'),
-  demo: () => import(demonstration) as Promise<Demo>,
+  demo: () => import('../demo.js'),
   onSignal: (handler) => {
     for (const signal of signals) process.on(signal, handler);
     return () => {

@@ -34,3 +34,8 @@ export function release(segment: Segment): void {
 export function memoryStatistics(): MemoryStatistics {
   return native((a) => a.memory());
 }
+
+/** Peaks count from now on. */
+export function resetMemoryPeak(): void {
+  native((a) => a.resetPeak());
+}

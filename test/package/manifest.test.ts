@@ -21,7 +21,7 @@ const allowed = [
   /^native\/(core|ops|updates|kernels|bindings)\/[\w/]+\.(h|cc|def)$/,
   /^native\/(sources\.gypi|exports\.map)$/,
   /^prebuilds\/[a-z0-9]+-[a-z0-9]+\/(node-finetune\.(glibc|musl)\.node|[\w.]+\.(so|dylib|dll))$/,
-  /^demo\/[\w./-]+$/,
+  /^assets\/(demo-data\.jsonl|demo-model\/[\w.-]+)$/,
 ];
 
 const packed = (JSON.parse(output('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'])) as PackReport[])[0] as PackReport;

@@ -1,0 +1,129 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
+import { formatBytes, formatCount } from './cli/format.js';
+import { resolvePlanConfig } from './config/resolve.js';
+import { type MemoryRow, memoryTable, type TrainingVariant, trainingVariants } from './memory-table.js';
+import { loadModel } from './model.js';
+import { packageRoot } from './native/loader.js';
+import { measureTraining } from './trainer/measure.js';
+import { train } from './trainer/training-run.js';
+
+/** The model and the rows that come with the package; scripts/make-demo-model.mjs made both. */
+export const demoModel = join(packageRoot, 'assets', 'demo-model');
+export const demoData = join(packageRoot, 'assets', 'demo-data.jsonl');
+
+export interface DemoOptions {
+  write(text: string): unknown;
+  /** Ends the demonstration with the signal's reason. */
+  signal?: AbortSignal;
+}
+
+export interface DemoResult {
+  /** Answers to demoQuestions before and after training. */
+  before: string[];
+  after: string[];
+  /** Loss of every step. */
+  losses: number[];
+  memory: MemoryRow[];
+}
+
+/** None of the animals asked about are in the rows that it learns from. */
+export const demoQuestions = ['What does the cow eat?', 'Where does the lion live?', 'What does the mouse say?', 'Who are you?'];
+
+const training = {
+  method: { type: 'lora', rank: 8 },
+  learningRate: 1e-2,
+  schedule: { type: 'linear', warmupSteps: 4 },
+  maxSteps: 48,
+  batchSize: 2,
+  maxLength: 128,
+  seed: 1,
+} as const;
+
+const memoryBatch = { batchSize: 4, maxLength: 128 };
+const measuredSteps = 2;
+
+/**
+ * Shows on the package's own model what the package does: answers, a LoRA training run, the changed answers, and the memory that
+ * every method takes, planned beside measured. Leaves nothing behind.
+ */
+export async function runDemo({ write, signal }: DemoOptions): Promise<DemoResult> {
+  const folder = mkdtempSync(join(tmpdir(), 'node-finetune-demo-'));
+  try {
+    write('A Llama of 0.2 million parameters, which this package trained from random weights, answers questions about animals:\n\n');
+    const before = await answers(undefined, signal);
+    write(conversation(before));
+    const adapter = join(folder, 'adapter');
+    const losses = await trainAdapter(adapter, join(folder, 'cache'), write, signal);
+    write('\nThe same questions, answered with the adapter. The cow, the lion and the mouse were in none of the rows:\n\n');
+    const after = await answers(adapter, signal);
+    write(conversation(after));
+    const memory = await measureMethods(write, signal);
+    return { before, after, losses, memory };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function answers(adapter: string | undefined, signal: AbortSignal | undefined): Promise<string[]> {
+  const model = await loadModel({ path: demoModel, ...(adapter !== undefined && { adapter }) });
+  try {
+    const all: string[] = [];
+    for (const content of demoQuestions) {
+      let answer = '';
+      const options = { maxNewTokens: 40, ...(signal && { signal }) };
+      for await (const text of model.generate([{ role: 'user', content }], options)) answer += text;
+      all.push(answer);
+    }
+    return all;
+  } finally {
+    model.dispose();
+  }
+}
+
+function conversation(all: readonly string[]): string {
+  const width = Math.max(...demoQuestions.map((q) => q.length));
+  return demoQuestions.map((question, i) => `  ${question.padEnd(width)}  ${all[i]}\n`).join('');
+}
+
+async function trainAdapter(out: string, cacheDir: string, write: DemoOptions['write'], signal: AbortSignal | undefined): Promise<number[]> {
+  const rows = readFileSync(demoData, 'utf8').trim().split('\n').length;
+  const { method, maxSteps } = training;
+  write(`\nNow it learns another manner: LoRA of rank ${method.rank}, ${maxSteps} steps on ${rows} rows.\n\n`);
+  const run = train({ ...training, model: demoModel, data: demoData, out, cacheDir }, signal && { signal });
+  const losses: number[] = [];
+  for await (const event of run) {
+    if (event.type !== 'step') continue;
+    losses.push(event.loss);
+    const { step, steps, loss, tokensPerSecond } = event;
+    if (step !== 1 && step % 8 !== 0) continue;
+    write(`  step ${String(step).padStart(2)}/${steps}  loss ${loss.toFixed(4)}  ${formatCount(Math.round(tokensPerSecond))} tok/s\n`);
+  }
+  const { peakBytes, plannedBytes } = await run;
+  write(`\nThe run was planned to take ${formatCount(plannedBytes)} bytes, and took ${formatCount(peakBytes)}.\n`);
+  return losses;
+}
+
+async function measureMethods(write: DemoOptions['write'], signal: AbortSignal | undefined): Promise<MemoryRow[]> {
+  const { batchSize, maxLength } = memoryBatch;
+  write(`\nPrivate memory by method, each planned and then run on ${batchSize} x ${maxLength} tokens:\n\n`);
+  const rows: MemoryRow[] = [];
+  for (const variant of trainingVariants) {
+    for (const checkpointing of ['none', 'block'] as const) {
+      signal?.throwIfAborted();
+      rows.push(measure(variant, checkpointing));
+      await setImmediate();
+    }
+  }
+  write(memoryTable(rows));
+  const mapped = Math.max(...rows.map((r) => r.measurement.plan.bytes.weightsMapped));
+  write(`\nFrozen weights stay in the model file (${formatBytes(mapped)}), mapped, and are not counted.\n`);
+  return rows;
+}
+
+function measure({ name, settings }: TrainingVariant, checkpointing: 'none' | 'block'): MemoryRow {
+  const config = resolvePlanConfig({ model: demoModel, ...settings, ...memoryBatch, checkpointing });
+  return { name, checkpointing, measurement: measureTraining(config, measuredSteps) };
+}
