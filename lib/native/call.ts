@@ -1,7 +1,9 @@
-import type { Tensor } from '../core/tensor.js';
+import { createHash } from 'node:crypto';
 import { dtypes } from '../core/dtype.js';
-import { addon, type Addon } from './loader.js';
-import { translateNativeError } from './errors.js';
+import type { Tensor } from '../core/tensor.js';
+import { FinetuneError, translateNativeError } from './errors.js';
+import { type Addon, addon } from './loader.js';
+import { schemaHash } from './schema-hash.js';
 
 /** What an op call needs besides its arguments: the device, whether to run at all, and where its workspace comes from. */
 export interface OpContext {
@@ -18,9 +20,20 @@ let slots: Float64Array | undefined;
 let engine: Addon | undefined;
 
 function argumentSlots(): Float64Array {
-  engine ??= addon();
+  engine ??= checked(addon());
   slots ??= engine.arguments;
   return slots;
+}
+
+// Ops are called by index: an addon of other sources would run the wrong one.
+function checked(candidate: Addon): Addon {
+  const hash = createHash('sha256').update(JSON.stringify(candidate.describe())).digest('hex').slice(0, 16);
+  if (hash === schemaHash) return candidate;
+  throw new FinetuneError(
+    'ERR_NATIVE_LOAD',
+    `The native addon was built from other sources than this JavaScript (ops ${hash}, wanted ${schemaHash}). Build both again: npm run build, or reinstall the package.`,
+    { got: hash, wanted: schemaHash },
+  );
 }
 
 // Layout: native/bindings/arguments.h.
