@@ -118,7 +118,7 @@ export class Checkpoints {
   // What a killed process left half-written.
   private removeUnfinished(): void {
     if (!existsSync(this.dir)) return;
-    for (const name of readdirSync(this.dir)) if (/^\.checkpoint-\d+\..*\.tmp$/.test(name)) rmSync(join(this.dir, name), { recursive: true, force: true });
+    for (const name of readdirSync(this.dir)) if (/^\.+checkpoint-\d+\..*\.tmp$/.test(name)) rmSync(join(this.dir, name), { recursive: true, force: true });
   }
 
   /** Checkpoint folders from the oldest step to the newest. */

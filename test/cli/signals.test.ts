@@ -17,7 +17,17 @@ interface Finished {
 
 /** Starts `node-finetune train` on a tiny model; calls onEvent with every NDJSON line. */
 function startTraining(folder: string, flags: string[], onEvent: (event: { type: string; step?: number }, child: ChildProcess) => void) {
-  const args = [main, 'train', fixturePath('smollm2'), writeTokenRows(folder), '--out', join(folder, 'out'), '--json', '--max-length', '32'];
+  const args = [
+    main,
+    'train',
+    fixturePath('smollm2'),
+    writeTokenRows(folder),
+    '--out',
+    join(folder, 'out'),
+    '--json',
+    '--max-length',
+    '32',
+  ];
   const child = spawn(process.execPath, [...args, '--batch-size', '1', '--cache-dir', join(folder, 'cache'), ...flags]);
   let stdout = '';
   let stderr = '';
@@ -34,7 +44,11 @@ function startTraining(folder: string, flags: string[], onEvent: (event: { type:
   return new Promise<Finished>((resolve) => child.on('close', (code, signal) => resolve({ code, signal, stdout, stderr })));
 }
 
-const events = (stdout: string) => stdout.trim().split('\n').map((line) => JSON.parse(line));
+const events = (stdout: string) =>
+  stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
 
 describe.skipIf(!existsSync(main))('node-finetune train as a process', () => {
   it('SIGINT finishes the step, writes a checkpoint, prints the command that resumes, and that command does', async () => {
