@@ -1,3 +1,5 @@
+import { formatCount } from './format.js';
+
 export interface Column {
   title?: string;
   align?: 'left' | 'right';
@@ -38,30 +40,34 @@ export function visibleLength(text: string): number {
 
 /**
  * Rows of a report object for people: nested objects are indented, names are split into words, numbers of bytes (names that end in
- * 'Bytes', or `bytes` itself) get units. `bytes` formats them.
+ * 'bytes') are formatted by `bytes`, and the items of a list are named by their first text.
  */
 export function reportRows(report: object, bytes: (value: number) => string, indent = ''): string[][] {
   return Object.entries(report).flatMap(([key, value]): string[][] => {
     if (value === undefined) return [];
     const label = indent + words(key);
-    if (Array.isArray(value) && value.some(isRecord)) return [[label, ''], ...value.map((item) => [`${indent}  -`, summary(item)])];
-    if (Array.isArray(value)) return [[label, value.map(String).join(', ') || '-']];
-    if (isRecord(value)) return [[label, ''], ...reportRows(value, bytes, `${indent}  `)];
-    if (typeof value === 'number' && /bytes$/i.test(key)) return [[label, bytes(value)]];
-    if (typeof value === 'number') return [[label, Number.isInteger(value) ? value.toLocaleString('en-US') : String(value)]];
-    if (typeof value === 'boolean') return [[label, value ? 'yes' : 'no']];
-    return [[label, String(value)]];
+    if (Array.isArray(value) && value.some(isRecord)) return [[label, ''], ...value.map((item) => itemRow(item, bytes, `${indent}  `))];
+    if (isRecord(value) && !Array.isArray(value)) return [[label, ''], ...reportRows(value, bytes, `${indent}  `)];
+    return [[label, valueText(key, value, bytes)]];
   });
 }
 
-const isRecord = (value: unknown): value is object => typeof value === 'object' && value !== null;
-
-function summary(item: unknown): string {
-  if (!isRecord(item)) return String(item);
-  return Object.entries(item)
-    .map(([key, value]) => `${words(key)}: ${String(value)}`)
-    .join(', ');
+function itemRow(item: unknown, bytes: (value: number) => string, indent: string): string[] {
+  if (!isRecord(item)) return [indent + String(item), ''];
+  const [name, ...rest] = Object.entries(item).sort(([, a], [, b]) => Number(typeof b === 'string') - Number(typeof a === 'string'));
+  const text = rest.map(([key, value]) => `${words(key)} ${valueText(key, value, bytes)}`).join(', ');
+  return [indent + String(name?.[1] ?? '-'), text];
 }
+
+function valueText(key: string, value: unknown, bytes: (value: number) => string): string {
+  if (Array.isArray(value)) return value.map(String).join(', ') || '-';
+  if (typeof value === 'number' && /bytes$/i.test(key)) return bytes(value);
+  if (typeof value === 'number') return Number.isInteger(value) ? formatCount(value) : String(value);
+  if (typeof value === 'boolean') return value ? 'yes' : 'no';
+  return String(value);
+}
+
+const isRecord = (value: unknown): value is object => typeof value === 'object' && value !== null;
 
 /** 'hiddenSize' -> 'hidden size' */
 function words(key: string): string {

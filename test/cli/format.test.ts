@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { stepLine } from '../../lib/cli/event-text.js';
 import { formatBytes, formatDuration, formatPercent, formatRate, shellQuote } from '../../lib/cli/format.js';
-import { formatTable, visibleLength } from '../../lib/cli/table.js';
+import { formatTable, reportRows, visibleLength } from '../../lib/cli/table.js';
 import { stepEvent } from './fake-context.js';
 
 describe('numbers for people', () => {
@@ -66,6 +66,32 @@ describe('formatTable', () => {
       ],
     );
     expect(table).toBe('name      n\na         1\n\u001b[31mlonger\u001b[39m  100\n');
+  });
+
+  it('shows any report', () => {
+    const report = {
+      modelType: 'llama',
+      trainable: true,
+      reason: undefined,
+      layers: 30,
+      storage: [{ tensors: 210, type: 'q4_1', bytes: 2048 }],
+      parameters: { total: 134_515_008 },
+      weightBytes: 2 ** 20,
+      names: ['a', 'b'],
+      none: [],
+    };
+    expect(reportRows(report, formatBytes)).toEqual([
+      ['model type', 'llama'],
+      ['trainable', 'yes'],
+      ['layers', '30'],
+      ['storage', ''],
+      ['  q4_1', 'tensors 210, bytes 2.00 KiB'],
+      ['parameters', ''],
+      ['  total', '134,515,008'],
+      ['weight bytes', '1.00 MiB'],
+      ['names', 'a, b'],
+      ['none', '-'],
+    ]);
   });
 
   it('counts characters, not code units', () => {
