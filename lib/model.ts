@@ -1,4 +1,5 @@
 import { resolveOptions } from './config/resolve.js';
+import type { TrainConfigInput } from './config/schema.js';
 import type { ChatMessage } from './data/chat-template.js';
 import type { Tokenizer } from './data/tokenizer.js';
 import { type EvaluateResult, evaluateModel } from './evaluate-model.js';
@@ -10,6 +11,7 @@ import { sequenceLogits } from './generate/prompt-logits.js';
 import { LoadedModel, type LoadModelOptions } from './loaded-model.js';
 import { type MergeOptions, type MergeResult, mergeModel } from './merge.js';
 import { FinetuneError } from './native/errors.js';
+import { type TrainingRun, train } from './trainer/training-run.js';
 
 /**
  * A model that generates, evaluates and merges. Weights stay in the mapped file. Give it back with dispose(), or hold it with
@@ -74,6 +76,19 @@ export class Model implements AsyncDisposable, Disposable {
     } finally {
       y.dispose();
     }
+  }
+
+  /**
+   * Trains this model in a worker thread. Settings are those of `train` without `model`; an adapter that was loaded with the model is
+   * continued. This object keeps the weights it was loaded with: load the result to use it.
+   * @throws ERR_CONFIG_INVALID at once, with every problem; everything later rejects the run
+   */
+  train(config: Omit<TrainConfigInput, 'model'>, hooks: { signal?: AbortSignal } = {}): TrainingRun {
+    this.loaded.assertOpen();
+    const { path, dtype, adapterPath } = this.loaded;
+    const lora = config.method ?? { type: 'lora' as const };
+    const method = adapterPath !== undefined && lora.type === 'lora' ? { initAdapter: adapterPath, ...lora } : config.method;
+    return train({ dtype: dtype as 'f32' | 'bf16', ...config, model: path, ...(method && { method }) }, hooks);
   }
 
   /**

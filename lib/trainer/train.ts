@@ -8,6 +8,7 @@ import { assertOutputFolder } from '../formats/atomic-file.js';
 import { type ModelSource, openModel } from '../formats/model-source.js';
 import type { BatchCapacity } from '../models/batch.js';
 import { readModelConfig } from '../models/index.js';
+import { native } from '../native/loader.js';
 import { scheduleFactor } from '../optimizers/schedules.js';
 import { Checkpoints, type RunState } from './checkpoint.js';
 import { cursors, totalSteps } from './cursor.js';
@@ -35,6 +36,7 @@ interface Prepared {
   state: RunState;
   checkpoints: Checkpoints;
   steps: number;
+  memory: () => { now: number; peak: number };
 }
 
 /** A whole training run: data, plan, steps, evaluations, checkpoints, result. Runs on the calling thread. */
@@ -64,6 +66,7 @@ async function prepare(config: TrainConfig, source: ModelSource, hooks: TrainHoo
 
   assertFits(planRun(config, source, capacity), config.memoryLimit);
   const checkpoints = new Checkpoints(config);
+  const memory = memoryMeter();
   const session = new Session({ config, model, weights: source.weights, capacity, dry: false });
   try {
     const state = checkpoints.start(session, data.hash);
@@ -78,7 +81,7 @@ async function prepare(config: TrainConfig, source: ModelSource, hooks: TrainHoo
       validationExamples: data.validation.length,
       warnings: data.warnings,
     });
-    return { source, session, train, validation, state, checkpoints, steps };
+    return { source, session, train, validation, state, checkpoints, steps, memory };
   } catch (error) {
     session.dispose();
     throw error;
@@ -115,7 +118,7 @@ function largest(a: BatchCapacity, b: BatchCapacity | undefined): BatchCapacity 
 }
 
 function runSteps(config: TrainConfig, prepared: Prepared, hooks: TrainHooks): TrainResult {
-  const { session, train, validation, state, checkpoints, steps, source } = prepared;
+  const { session, train, validation, state, checkpoints, steps, source, memory } = prepared;
   const { schedule, evaluation, checkpoint } = config;
   const warmupSteps = schedule.warmupRatio === undefined ? schedule.warmupSteps : Math.round(schedule.warmupRatio * steps);
   const clock = new ProgressClock();
@@ -164,7 +167,7 @@ function runSteps(config: TrainConfig, prepared: Prepared, hooks: TrainHooks): T
         tokens: result.tokens,
         labelTokens: result.labelTokens,
         tokensPerSecond,
-        memory: memoryInUse(),
+        memory: memory(),
         etaMs,
       });
     }
@@ -194,7 +197,7 @@ function runSteps(config: TrainConfig, prepared: Prepared, hooks: TrainHooks): T
     ...(state.bestStep !== undefined && { bestStep: state.bestStep }),
     out: config.out,
     ...(checkpoints.latest !== undefined && { checkpoint: checkpoints.latest }),
-    peakBytes: memoryInUse().peak,
+    peakBytes: memory().peak,
     plannedBytes: session.plan().total,
     tokens: state.tokens,
     elapsedMs: clock.elapsedMs,
@@ -203,8 +206,12 @@ function runSteps(config: TrainConfig, prepared: Prepared, hooks: TrainHooks): T
   return result;
 }
 
-/** Native memory without file maps. */
-function memoryInUse(): { now: number; peak: number } {
-  const { heapCurrent, heapPeak } = memoryStatistics();
-  return { now: heapCurrent, peak: heapPeak };
+/** Native memory of this run, file maps not counted: what was there before, of other models in the process, is taken off. */
+function memoryMeter(): () => { now: number; peak: number } {
+  native((a) => a.resetPeak());
+  const before = memoryStatistics().heapCurrent;
+  return () => {
+    const { heapCurrent, heapPeak } = memoryStatistics();
+    return { now: heapCurrent - before, peak: heapPeak - before };
+  };
 }
