@@ -14,10 +14,10 @@ struct VectorMath {
   Evaluate evaluate;
 };
 
-#define NFT_TEST_VECTOR_MATH(isa)                                       \
-  namespace isa {                                                       \
-  double largest_error(VectorFunction f, float low, float high);        \
-  float evaluate(VectorFunction f, float x);                            \
+#define NFT_TEST_VECTOR_MATH(isa)                                \
+  namespace isa {                                                \
+  double largest_error(VectorFunction f, float low, float high); \
+  float evaluate(VectorFunction f, float x);                     \
   }
 NFT_TEST_VECTOR_MATH(baseline)
 NFT_TEST_VECTOR_MATH(avx2)

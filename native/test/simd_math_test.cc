@@ -14,8 +14,8 @@ const VectorMath kSets[] = {
 #if defined(__x86_64__)
     {[] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }, avx2::largest_error, avx2::evaluate},
     {[] {
-       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-              __builtin_cpu_supports("avx512vl");
+       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
      },
      avx512::largest_error, avx512::evaluate},
 #endif

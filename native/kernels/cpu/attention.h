@@ -1,11 +1,12 @@
 #pragma once
-// What attention_forward.cc and attention_backward.cc share: how sequences are cut into blocks, packing, masks, and the split
-// of work over threads.
+// What attention_forward.cc and attention_backward.cc share: how sequences are cut into blocks, packing, masks, and the
+// split of work over threads.
 //
-// A unit of work belongs to one sequence and one key head. Its query rows are the `group` query heads that read that key head,
-// query by query (row = query * group + head), so that packed keys serve all of them and rows near each other see nearly the
-// same keys. Queries come in blocks (packed once), each cut into strips (the rows of one score matrix); keys come in blocks of
-// kKeyBlock, aligned to the start of the sequence. Blocks do not depend on threads or on the other sequences of the batch.
+// A unit of work belongs to one sequence and one key head. Its query rows are the `group` query heads that read that key
+// head, query by query (row = query * group + head), so that packed keys serve all of them and rows near each other see
+// nearly the same keys. Queries come in blocks (packed once), each cut into strips (the rows of one score matrix); keys come
+// in blocks of kKeyBlock, aligned to the start of the sequence. Blocks do not depend on threads or on the other sequences of
+// the batch.
 #include "../../core/context.h"
 #include "../../ops/attention.h"
 #include "block_product.h"
@@ -15,7 +16,7 @@
 namespace nft::cpu::NFT_ISA {
 
 constexpr int64_t kKeyBlock = 64;
-constexpr int64_t kStripRows = 48;  // 8 register blocks of 6
+constexpr int64_t kStripRows = 48;        // 8 register blocks of 6
 constexpr int64_t kMaxStripQueries = 24;  // short strips waste less on the diagonal
 constexpr int64_t kStripsPerBlock = 4;
 
@@ -88,20 +89,23 @@ static void pack_queries(const AttentionBlocks& b, const Tensor& t, int64_t head
 
 // dst[c * kKeyBlock + j] = column col + c of row first + j, zeros from n up to whole vectors.
 static void pack_transposed(const Tensor& t, int64_t first, int64_t n, int64_t col, int64_t D, float* dst) {
-  constexpr int kEdge = simd::kLanes;
-  alignas(64) float square[kEdge][kEdge];
-  for (int64_t j0 = 0; j0 < n; j0 += kEdge) {
-    const int64_t jn = min64(kEdge, n - j0);
-    for (int64_t c0 = 0; c0 < D; c0 += kEdge) {
-      const int64_t cn = min64(kEdge, D - c0);
-      for (int64_t j = 0; j < jn; ++j) load_f32(t.dtype, element(t, first + j0 + j, col + c0), square[j], cn);
-      for (int64_t j = jn; j < kEdge; ++j) simd::F32::store(square[j], simd::zero());
-      for (int64_t c = 0; c < cn; ++c) {
-        float* out = dst + (c0 + c) * kKeyBlock + j0;
-        for (int j = 0; j < kEdge; ++j) out[j] = square[j][c];
+  simd::with_float_type(t.dtype, [&](auto type) {
+    using Type = decltype(type);
+    constexpr int kEdge = simd::kLanes;
+    for (int64_t j0 = 0; j0 < n; j0 += kEdge)
+      for (int64_t c0 = 0; c0 < D; c0 += kEdge) {
+        const int rows = static_cast<int>(min64(kEdge, n - j0)), cols = static_cast<int>(min64(kEdge, D - c0));
+        simd::f32v square[kEdge];
+        for (int j = 0; j < kEdge; ++j) {
+          const auto* p =
+              reinterpret_cast<const typename Type::Element*>(element(t, first + j0 + min64(j, rows - 1), col + c0));
+          square[j] = j >= rows ? simd::zero() : cols == kEdge ? Type::load(p) : Type::load(p, cols);
+        }
+        simd::transpose(square);
+        for (int c = 0; c < kEdge; ++c)
+          if (c < cols) simd::F32::store(dst + (c0 + c) * kKeyBlock + j0, square[c]);
       }
-    }
-  }
+  });
 }
 
 struct RowsView {
@@ -109,8 +113,10 @@ struct RowsView {
   int64_t stride;
 };
 // Keys or values as rows of `width` f32: in place where the tensor allows it, else packed.
-NFT_INLINE RowsView key_rows(const AttentionBlocks& b, const Tensor& t, int64_t first, int64_t n, int64_t head, float* packed) {
-  if (t.dtype == DType::f32 && b.D == b.width) return {reinterpret_cast<const float*>(element(t, first, head * b.D)), t.row_stride};
+NFT_INLINE RowsView key_rows(const AttentionBlocks& b, const Tensor& t, int64_t first, int64_t n, int64_t head,
+                             float* packed) {
+  if (t.dtype == DType::f32 && b.D == b.width)
+    return {reinterpret_cast<const float*>(element(t, first, head * b.D)), t.row_stride};
   pack_rows(t, first, n, head * b.D, b.D, b.width, packed);
   return {packed, b.width};
 }
@@ -153,8 +159,8 @@ NFT_INLINE simd::i32v lane_mask(int64_t col, const Columns& c) {
   return (index >= static_cast<int32_t>(c.low - col)) & (index < static_cast<int32_t>(c.high - col));
 }
 
-// Calls f(unit) for every unit of enumerate(visit), visit(cost, unit), on the thread whose share of the total cost it falls in.
-// f gets the share's number as well, for its part of the workspace. Which thread does a unit never changes its result.
+// Calls f(unit) for every unit of enumerate(visit), visit(cost, unit), on the thread whose share of the total cost it falls
+// in. f gets the share's number as well, for its part of the workspace. Which thread does a unit never changes its result.
 template <class Unit, class Enumerate, class F>
 void for_units(int threads, Enumerate&& enumerate, F&& f) {
   constexpr int64_t kLeastCost = int64_t{1} << 20;  // multiply-adds below which waking another thread does not pay

@@ -1,7 +1,8 @@
 // Backward of attention, scores recomputed block by block.
 // Two schedules with the same result bit for bit, because every gradient element is one chain of multiply-adds in the same
-// order (block_product.h): a sweep makes dq, dk and dv of one (sequence, key head) together, 5 products per block; where those
-// units would not spread evenly over the threads, dk and dv are made per key block and then dq per query block, 7 products.
+// order (block_product.h): a sweep makes dq, dk and dv of one (sequence, key head) together, 5 products per block; where
+// those units would not spread evenly over the threads, dk and dv are made per key block and then dq per query block, 7
+// products.
 #include "attention.h"
 
 namespace nft::cpu::NFT_ISA {
@@ -20,17 +21,26 @@ struct Unit {
 };
 
 struct Buffers {
-  float *q, *dout, *dq, *lse, *delta;           // one block of queries
-  float *keys_t, *values_t, *keys;              // one block of keys; _t: [D][kKeyBlock]
-  float *probability, *dscore;                  // one strip of scores
-  float *dk, *dv;                               // [kSweepKeys or kKeyBlock, width]
+  float *q, *dout, *dq, *lse, *delta;  // one block of queries
+  float *keys_t, *values_t, *keys;     // one block of keys; _t: [D][kKeyBlock]
+  float *probability, *dscore;         // one strip of scores
+  float *dk, *dv;                      // [kSweepKeys or kKeyBlock, width]
 };
 
 Buffers take(const AttentionBlocks& b, int64_t key_rows, Workspace& w) {
   const int64_t queries = b.block_rows() * b.width, keys = kKeyBlock * b.width, strip = b.strip_rows() * kKeyBlock;
-  return {w.floats(queries), w.floats(queries), w.floats(queries), w.floats(b.block_rows()), w.floats(b.block_rows()),
-          w.floats(keys),    w.floats(keys),    w.floats(keys),    w.floats(strip),          w.floats(strip),
-          w.floats(key_rows * b.width), w.floats(key_rows * b.width)};
+  return {w.floats(queries),
+          w.floats(queries),
+          w.floats(queries),
+          w.floats(b.block_rows()),
+          w.floats(b.block_rows()),
+          w.floats(keys),
+          w.floats(keys),
+          w.floats(keys),
+          w.floats(strip),
+          w.floats(strip),
+          w.floats(key_rows * b.width),
+          w.floats(key_rows * b.width)};
 }
 
 int64_t gradient_rows(const AttentionBackward& a) { return max64(kKeyBlock, min64(kSweepKeys, a.k.rows())); }
@@ -121,17 +131,19 @@ void block_backward(const AttentionBlocks& b, const Sequence& s, int64_t begin, 
     const float *q = w.q + at * b.width, *dout = w.dout + at * b.width;
     block_product({q, b.width, 1, w.keys_t, kKeyBlock, w.probability, kKeyBlock}, rows, cols, b.D, false);
     block_product({dout, b.width, 1, w.values_t, kKeyBlock, w.dscore, kKeyBlock}, rows, cols, b.D, false);
-    for (int64_t r = 0; r < rows; ++r) {
-      const Columns visible = visible_columns(b, strip + r / b.group + s.shift(), key.first, key.keys);
-      score_gradient(b, w.probability + r * kKeyBlock, w.dscore + r * kKeyBlock, visible, cols, w.lse[at + r], w.delta[at + r]);
+    for (int64_t i = strip, r = 0; i < strip_end; ++i) {
+      const Columns visible = visible_columns(b, i + s.shift(), key.first, key.keys);
+      for (int64_t g = 0; g < b.group; ++g, ++r)
+        score_gradient(b, w.probability + r * kKeyBlock, w.dscore + r * kKeyBlock, visible, cols, w.lse[at + r],
+                       w.delta[at + r]);
     }
     if (kKeys) {
       block_product({w.probability, 1, kKeyBlock, dout, b.width, dv, b.width}, high, b.width, rows, true);
       block_product({w.dscore, 1, kKeyBlock, q, b.width, dk, b.width}, high, b.width, rows, true);
     }
     if (kQueries)
-      block_product({w.dscore, kKeyBlock, 1, key.rows.data, key.rows.stride, w.dq + at * b.width, b.width}, rows, b.width, high,
-                    true);
+      block_product({w.dscore, kKeyBlock, 1, key.rows.data, key.rows.stride, w.dq + at * b.width, b.width}, rows, b.width,
+                    high, true);
   }
 }
 
@@ -140,8 +152,8 @@ void multiply(float* p, int64_t n, float factor) {
 }
 void clear(float* p, int64_t rows, int64_t width) { std::memset(p, 0, static_cast<size_t>(rows * width) * sizeof(float)); }
 
-void write_dq(const AttentionBackward& a, const AttentionBlocks& b, const Sequence& s, int64_t head, int64_t begin, int64_t end,
-              const Buffers& w) {
+void write_dq(const AttentionBackward& a, const AttentionBlocks& b, const Sequence& s, int64_t head, int64_t begin,
+              int64_t end, const Buffers& w) {
   float* dq = w.dq;
   for (int64_t i = begin; i < end; ++i)
     for (int64_t g = 0; g < b.group; ++g, dq += b.width) {
@@ -150,8 +162,8 @@ void write_dq(const AttentionBackward& a, const AttentionBlocks& b, const Sequen
     }
 }
 
-void write_key_gradients(const AttentionBackward& a, const AttentionBlocks& b, const Sequence& s, int64_t head, int64_t first,
-                         int64_t keys, const Buffers& w) {
+void write_key_gradients(const AttentionBackward& a, const AttentionBlocks& b, const Sequence& s, int64_t head,
+                         int64_t first, int64_t keys, const Buffers& w) {
   for (int64_t j = 0; j < keys; ++j) {
     const int64_t row = s.k_begin + first + j;
     multiply(w.dk + j * b.width, b.width, b.scale);

@@ -19,14 +19,18 @@ struct Unit {
 };
 
 struct Buffers {
-  float *q, *keys, *values, *scores, *o, *largest, *sum;
+  float *q, *keys, *values, *scores, *o, *largest, *sum, *shrink;
 };
 
 Buffers take(const AttentionBlocks& b, Workspace& w) {
-  return {w.floats(b.block_rows() * b.width), w.floats(kKeyBlock * b.width),  w.floats(kKeyBlock * b.width),
-          w.floats(b.strip_rows() * kKeyBlock), w.floats(b.block_rows() * b.width), w.floats(b.block_rows()),
-          w.floats(b.block_rows())};
+  return {w.floats(b.block_rows() * b.width), w.floats(kKeyBlock * b.width),
+          w.floats(kKeyBlock * b.width),      w.floats(b.strip_rows() * kKeyBlock),
+          w.floats(b.block_rows() * b.width), w.floats(b.block_rows()),
+          w.floats(b.block_rows()),           w.floats(b.strip_rows())};
 }
+
+// A row that has seen no score above -inf yet: differences from 0 instead of -inf stay defined.
+NFT_INLINE f32v finite_maximum(f32v largest) { return simd::select(largest == -kInfinity, simd::zero(), largest); }
 
 // scores[r, j] = q[r] . k[j] for few rows: keys are read once.
 void direct_scores(const AttentionBlocks& b, const float* q, int64_t rows, const RowsView& k, int64_t keys, float* scores) {
@@ -41,32 +45,49 @@ void direct_scores(const AttentionBlocks& b, const float* q, int64_t rows, const
   }
 }
 
-// Scores of one row to exp(z - largest), with the running maximum and sum; o[width] is rescaled when the maximum grew.
-void softmax_row(const AttentionBlocks& b, float* scores, Columns visible, float& largest, float& sum, float* o) {
-  const int64_t cols = round_up(visible.high, simd::kLanes);
+// Scores of a strip to p = exp(z - largest), 0 where a query does not see the key, with the running maximum and sum of each
+// row; o is rescaled where the maximum grew. In passes over all rows, so that the latencies of one row hide behind the
+// others.
+void softmax_strip(const AttentionBlocks& b, int64_t rows, int64_t cols, int64_t first_position, int64_t first_key,
+                   int64_t keys, float* scores, float* largest, float* sum, float* shrink, float* o) {
   const ScoreMap map(b);
-  f32v maximum = set1(-kInfinity);
-  for (int64_t c = 0; c < cols; c += simd::kLanes) {
-    f32v z = map(simd::F32::load(scores + c));
-    if (c < visible.low || c + simd::kLanes > visible.high) z = simd::select(lane_mask(c, visible), z, set1(-kInfinity));
-    simd::F32::store(scores + c, z);
-    maximum = simd::max(maximum, z);
+  Columns visible = {0, 0};
+  for (int64_t r = 0, g = 0; r < rows; ++r, g = g + 1 == b.group ? 0 : g + 1) {
+    float* row = scores + r * kKeyBlock;
+    if (g == 0) visible = visible_columns(b, first_position++, first_key, keys);
+    f32v maximum = set1(-kInfinity);
+    for (int64_t c = 0; c < cols; c += simd::kLanes) {
+      f32v z = map(simd::F32::load(row + c));
+      if (c < visible.low || c + simd::kLanes > visible.high) z = simd::select(lane_mask(c, visible), z, set1(-kInfinity));
+      simd::F32::store(row + c, z);
+      maximum = simd::max(maximum, z);
+    }
+    shrink[r] = simd::reduce_max(maximum);
   }
-  const float old = largest, grown = simd::reduce_max(maximum);
-  if (grown > old) largest = grown;
-  if (largest == -kInfinity) largest = 0;  // only -inf and NaN so far: keep differences defined
-  f32v total = simd::zero();
-  for (int64_t c = 0; c < cols; c += simd::kLanes) {
-    const f32v p = simd::exp(simd::F32::load(scores + c) - largest);
-    simd::F32::store(scores + c, p);
-    total += p;
+  for_vectors(rows, [&](int64_t r, int count) {
+    const f32v old = load_n(largest + r, count), grown = simd::max(old, load_n(shrink + r, count));
+    store_n(largest + r, grown, count);
+    store_n(shrink + r, simd::exp(old - finite_maximum(grown)), count);
+  });
+  for (int64_t r = 0; r < rows; ++r) {
+    float* row = scores + r * kKeyBlock;
+    const f32v maximum = finite_maximum(set1(largest[r]));
+    f32v total = simd::zero();
+    for (int64_t c = 0; c < cols; c += simd::kLanes) {
+      const f32v p = simd::exp(simd::F32::load(row + c) - maximum);
+      simd::F32::store(row + c, p);
+      total += p;
+    }
+    sum[r] = sum[r] * shrink[r] + simd::reduce_add(total);
   }
-  if (largest != old) {
-    const f32v shrink = simd::exp(set1(old - largest));
-    sum *= shrink[0];
-    for (int64_t c = 0; c < b.width; c += simd::kLanes) simd::F32::store(o + c, simd::F32::load(o + c) * shrink);
+  for (int64_t r = 0; r < rows; ++r) {
+    if (shrink[r] == 1) continue;
+    const f32v factor = set1(shrink[r]);
+    for (int64_t c = 0; c < b.width; c += simd::kLanes) {
+      float* at = o + r * b.width + c;
+      simd::F32::store(at, simd::F32::load(at) * factor);
+    }
   }
-  sum += simd::reduce_add(total);
 }
 
 void strip_forward(const AttentionBlocks& b, const Unit& u, int64_t strip, int64_t first_key, int64_t keys, bool direct,
@@ -81,17 +102,8 @@ void strip_forward(const AttentionBlocks& b, const Unit& u, int64_t strip, int64
     direct_scores(b, q, rows, k, high, w.scores);
   else
     block_product({q, b.width, 1, w.keys, kKeyBlock, w.scores, kKeyBlock}, rows, round_up(high, simd::kLanes), b.D, false);
-  for (int64_t r = 0; r < rows; ++r) {
-    float* scores = w.scores + r * kKeyBlock;
-    const Columns visible = visible_columns(b, begin + r / b.group + u.sequence.shift(), first_key, keys);
-    if (visible.high <= visible.low) {
-      for (int64_t c = 0; c < high; ++c) scores[c] = 0;
-      continue;
-    }
-    const int64_t at = offset + r;
-    softmax_row(b, scores, visible, w.largest[at], w.sum[at], w.o + at * b.width);
-    for (int64_t c = round_up(visible.high, simd::kLanes); c < high; ++c) scores[c] = 0;
-  }
+  softmax_strip(b, rows, round_up(high, simd::kLanes), begin + u.sequence.shift(), first_key, keys, w.scores,
+                w.largest + offset, w.sum + offset, w.shrink, w.o + offset * b.width);
   block_product({w.scores, kKeyBlock, 1, v.data, v.stride, w.o + offset * b.width, b.width}, rows, b.width, high, true);
 }
 

@@ -1,7 +1,7 @@
 #pragma once
 // Small dense products for attention: C[rows, cols] (+)= A[rows, depth] B[depth, cols], all f32 in cache-sized blocks.
-// Each element of C is one chain of fused multiply-adds in the order of depth, started from its old value: the result does not
-// depend on how callers cut rows, columns or depth into blocks.
+// Each element of C is one chain of fused multiply-adds in the order of depth, started from its old value: the result does
+// not depend on how callers cut rows, columns or depth into blocks.
 #include "simd.h"
 
 namespace nft::cpu::NFT_ISA {
@@ -48,7 +48,8 @@ NFT_INLINE void product_tile(const ProductOperands& p, int64_t row, int64_t col,
 template <int kVectors>
 static void product_columns(const ProductOperands& p, int64_t rows, int64_t col, int64_t depth, bool accumulate) {
   int64_t row = 0;
-  for (; row + kProductRows <= rows; row += kProductRows) product_tile<kProductRows, kVectors>(p, row, col, depth, accumulate);
+  for (; row + kProductRows <= rows; row += kProductRows)
+    product_tile<kProductRows, kVectors>(p, row, col, depth, accumulate);
   switch (rows - row) {
     case 5: return product_tile<5, kVectors>(p, row, col, depth, accumulate);
     case 4: return product_tile<4, kVectors>(p, row, col, depth, accumulate);

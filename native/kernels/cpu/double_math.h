@@ -1,6 +1,6 @@
 #pragma once
-// sin, cos and log in double for tables and random numbers: branch-free loops that the compiler vectorises, with the same bits
-// on every machine, unlike the C library's. Polynomials fitted by Remez exchange.
+// sin, cos and log in double for tables and random numbers: branch-free loops that the compiler vectorises, with the same
+// bits on every machine, unlike the C library's. Polynomials fitted by Remez exchange.
 #include <cstdint>
 #include <cstring>
 
@@ -36,7 +36,8 @@ NFT_INLINE void sin_cos(double x, double& s, double& c) {
   sin_cos_reduced(r, static_cast<int64_t>(n), s, c);
 }
 
-// ln x of a normal x > 0, relative error at most 1e-15: x = m 2^e with m in [sqrt(1/2), sqrt(2)), ln m = 2 atanh((m-1)/(m+1)).
+// ln x of a normal x > 0, relative error at most 1e-15: x = m 2^e with m in [sqrt(1/2), sqrt(2)), ln m = 2
+// atanh((m-1)/(m+1)).
 NFT_INLINE double log_positive(double x) {
   uint64_t bits;
   std::memcpy(&bits, &x, 8);

@@ -30,7 +30,8 @@ struct GeluTanh {
   static NFT_MEMBER f32v value(f32v g) { return g * simd::sigmoid(twice_u(g)); }
   static NFT_MEMBER void both(f32v g, f32v& f, f32v& slope) {
     f32v complement;
-    const f32v s = simd::sigmoid(twice_u(g), complement), inner_slope = kTwoRoot * fma(g * g, set1(3 * 0.044715f), set1(1.f));
+    const f32v s = simd::sigmoid(twice_u(g), complement),
+               inner_slope = kTwoRoot * fma(g * g, set1(3 * 0.044715f), set1(1.f));
     f = g * s;
     slope = s * fma(g * inner_slope, complement, set1(1.f));
   }

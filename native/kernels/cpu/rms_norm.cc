@@ -50,7 +50,9 @@ void normalize_row(const RmsNormForward& a, int64_t row) {
     const int64_t n = min64(kTile, cols - col);
     const float *x = load_tile(a.x, row, col, n, x_buffer), *w = load_tile(a.weight, 0, col, n, w_buffer);
     float* y = tile_target(a.y, row, col, y_buffer);
-    for_vectors(n, [&](int64_t i, int count) { store_n(y + i, load_n(x + i, count) * rstd * (load_n(w + i, count) + offset), count); });
+    for_vectors(n, [&](int64_t i, int count) {
+      store_n(y + i, load_n(x + i, count) * rstd * (load_n(w + i, count) + offset), count);
+    });
     store_tile(a.y, row, col, n, y);
   }
 }

@@ -49,7 +49,8 @@ void rope_inplace(const RopeInplace& a, Context&) {
   ThreadPool::instance().run(ceil_div(rows, block), [&](int64_t item, int) {
     alignas(64) float buffer[2 * kTile];
     for (int64_t row = item * block; row < min64(rows, (item + 1) * block); ++row) {
-      const float *cos = reinterpret_cast<const float*>(a.cos.row(row)), *sin = reinterpret_cast<const float*>(a.sin.row(row));
+      const float *cos = reinterpret_cast<const float*>(a.cos.row(row)),
+                  *sin = reinterpret_cast<const float*>(a.sin.row(row));
       for (int64_t head = 0; head < a.heads; ++head) {
         if (a.x.dtype == DType::f32) {
           rotate(reinterpret_cast<float*>(a.x.row(row)) + head * width, cos, sin, direction, pairs, pairs);

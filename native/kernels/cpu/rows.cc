@@ -1,7 +1,7 @@
 // gather_rows and scatter_rows: whole rows, byte for byte.
+#include "rows.h"
 #include "../../core/context.h"
 #include "../../ops/elementwise.h"
-#include "rows.h"
 
 namespace nft::cpu::NFT_ISA {
 

@@ -1,13 +1,13 @@
 #pragma once
-// How kernels that are not matrix products see tensors: as f32 values, tile by tile. An f32 tensor is used in place; bf16 and
-// f16 go through a small buffer on the stack, so that each kernel is written once, for f32.
+// How kernels that are not matrix products see tensors: as f32 values, tile by tile. An f32 tensor is used in place; bf16
+// and f16 go through a small buffer on the stack, so that each kernel is written once, for f32.
 #include "../../core/errors.h"
 #include "../../core/thread_pool.h"
 #include "simd.h"
 
 namespace nft::cpu::NFT_ISA {
 
-constexpr int kTile = 512;           // elements of one stack buffer
+constexpr int kTile = 512;            // elements of one stack buffer
 constexpr int kItemElements = 16384;  // least work of a parallel item: smaller ops stay on the calling thread
 
 NFT_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -62,8 +62,8 @@ NFT_INLINE void store_tile(const Tensor& t, int64_t row, int64_t col, int64_t n,
   if (t.dtype != DType::f32) store_f32(t.dtype, buffer, element(t, row, col), n);
 }
 
-// f(i, count) for vectors of kLanes elements from i on, and once with the count that is left. The compiler sees the full count
-// as a constant.
+// f(i, count) for vectors of kLanes elements from i on, and once with the count that is left. The compiler sees the full
+// count as a constant.
 template <class F>
 NFT_INLINE void for_vectors(int64_t n, F&& f) {
   int64_t i = 0;
@@ -92,7 +92,8 @@ void for_ranges(int64_t rows, int64_t cols, F&& f) {
   });
 }
 
-// out[...] = f(in[...]) for every element: f(const f32v* x, f32v* y, int64_t element_index_of_lane_0), all tensors of one shape.
+// out[...] = f(in[...]) for every element: f(const f32v* x, f32v* y, int64_t element_index_of_lane_0), all tensors of one
+// shape.
 template <int kIn, int kOut, class F>
 void map_elements(const Tensor* const (&in)[kIn], const Tensor* const (&out)[kOut], F&& f) {
   bool contiguous = true;

@@ -4,6 +4,7 @@
 // Functions with a count handle the first `count` lanes, 0 <= count <= kLanes; memory beyond them is neither read nor written.
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #include "../../core/convert.h"
 #include "../../core/dtype.h"
@@ -81,20 +82,51 @@ NFT_INLINE i32v round_to_i32(f32v x) {
 }
 NFT_INLINE f32v to_f32(i32v x) { return __builtin_convertvector(x, f32v); }
 
-// Sums and maxima over lanes, always in the same order: halves are folded onto each other.
-NFT_INLINE float reduce_add(f32v x) {
-  float lane[kLanes];
-  std::memcpy(lane, &x, sizeof(x));
-  for (int width = kLanes / 2; width > 0; width /= 2)
-    for (int i = 0; i < width; ++i) lane[i] += lane[i + width];
-  return lane[0];
+// Lane i of the result is lane kIndices[i] of a followed by b.
+template <int... kIndices>
+NFT_INLINE f32v shuffle(f32v a, f32v b) {
+#if defined(__clang__)
+  return __builtin_shufflevector(a, b, kIndices...);
+#else
+  return __builtin_shuffle(a, b, i32v{kIndices...});
+#endif
 }
+// Lane i is lane i + kBy, from the start again behind the last.
+template <int kBy, int... kLane>
+NFT_INLINE f32v rotate_lanes(f32v x, std::integer_sequence<int, kLane...>) {
+  return shuffle<((kLane + kBy) % kLanes)...>(x, x);
+}
+using LaneSequence = std::make_integer_sequence<int, kLanes>;
+
+// Sums and maxima over lanes, always in the same order: halves are folded onto each other.
+template <int kWidth = kLanes / 2>
+NFT_INLINE float reduce_add(f32v x) {
+  if constexpr (kWidth == 0)
+    return x[0];
+  else
+    return reduce_add<kWidth / 2>(x + rotate_lanes<kWidth>(x, LaneSequence{}));
+}
+template <int kWidth = kLanes / 2>
 NFT_INLINE float reduce_max(f32v x) {
-  float lane[kLanes];
-  std::memcpy(lane, &x, sizeof(x));
-  for (int width = kLanes / 2; width > 0; width /= 2)
-    for (int i = 0; i < width; ++i) lane[i] = lane[i] > lane[i + width] ? lane[i] : lane[i + width];
-  return lane[0];
+  if constexpr (kWidth == 0)
+    return x[0];
+  else
+    return reduce_max<kWidth / 2>(max(x, rotate_lanes<kWidth>(x, LaneSequence{})));
+}
+
+// One step of transpose: the off-diagonal squares of kBy x kBy lanes change places.
+template <int kBy, int... kLane>
+NFT_INLINE void exchange(f32v& a, f32v& b, std::integer_sequence<int, kLane...>) {
+  const f32v low = shuffle<((kLane & kBy) ? kLanes + kLane - kBy : kLane)...>(a, b);
+  b = shuffle<((kLane & kBy) ? kLanes + kLane : kLane + kBy)...>(a, b);
+  a = low;
+}
+// Rows to columns of a square of kLanes vectors.
+template <int kBy = kLanes / 2>
+NFT_INLINE void transpose(f32v (&rows)[kLanes]) {
+  for (int i = 0; i < kLanes; ++i)
+    if ((i & kBy) == 0) exchange<kBy>(rows[i], rows[i + kBy], LaneSequence{});
+  if constexpr (kBy > 1) transpose<kBy / 2>(rows);
 }
 
 NFT_INLINE u32v widen(u16v x) {
