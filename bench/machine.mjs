@@ -1,8 +1,8 @@
 // What a measurement was taken on.
 import { spawnSync } from 'node:child_process';
 import { cpus, loadavg, totalmem } from 'node:os';
-import { root } from '../scripts/build-native.mjs';
 import { devices, threads } from '../dist/core/device.js';
+import { root } from '../scripts/build-native.mjs';
 
 function commit() {
   const git = (...args) => spawnSync('git', args, { cwd: root, encoding: 'utf8' }).stdout?.trim() ?? '';

@@ -21,7 +21,7 @@ const gib = (bytes) => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
 const settings = { model: 'config.json', dtype: 'bf16', batchSize: 1, maxLength: 2048 };
 
 const methods = {
-  'LoRA': { method: { type: 'lora', rank: 16 } },
+  LoRA: { method: { type: 'lora', rank: 16 } },
   'LoRA, blocks recomputed': { method: { type: 'lora', rank: 16 }, checkpointing: 'block' },
   'all weights, AdamW': { method: { type: 'full' }, optimizer: { type: 'adamw' }, checkpointing: 'block' },
   'all weights, LOMO': { method: { type: 'full' }, optimizer: { type: 'lomo' }, checkpointing: 'block' },

@@ -22,7 +22,7 @@ try {
     out: 'adapter',
     overwrite: true,
     method: { type: 'lora', rank: 8 },
-    learningRate: 1e-2,
+    learningRate: 4e-3,
     maxSteps: 40,
     batchSize: 2,
     maxLength: 128,

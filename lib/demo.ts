@@ -34,9 +34,9 @@ export const demoQuestions = ['What does the cow eat?', 'Where does the lion liv
 
 const training = {
   method: { type: 'lora', rank: 8 },
-  learningRate: 1e-2,
+  learningRate: 4e-3,
   schedule: { type: 'linear', warmupSteps: 4 },
-  maxSteps: 48,
+  maxSteps: 40,
   batchSize: 2,
   maxLength: 128,
   seed: 1,
@@ -88,7 +88,12 @@ function conversation(all: readonly string[]): string {
   return demoQuestions.map((question, i) => `  ${question.padEnd(width)}  ${all[i]}\n`).join('');
 }
 
-async function trainAdapter(out: string, cacheDir: string, write: DemoOptions['write'], signal: AbortSignal | undefined): Promise<number[]> {
+async function trainAdapter(
+  out: string,
+  cacheDir: string,
+  write: DemoOptions['write'],
+  signal: AbortSignal | undefined,
+): Promise<number[]> {
   const rows = readFileSync(demoData, 'utf8').trim().split('\n').length;
   const { method, maxSteps } = training;
   write(`\nNow it learns another manner: LoRA of rank ${method.rank}, ${maxSteps} steps on ${rows} rows.\n\n`);

@@ -37,7 +37,10 @@ export interface MemoryRow {
 export const memoryColumns: readonly Column[] = [
   { title: 'method' },
   { title: 'checkpointing' },
-  ...['weights', 'gradients', 'optimizer', 'activations', 'batch', 'planned', 'measured'].map((title) => ({ title, align: 'right' as const })),
+  ...['weights', 'gradients', 'optimizer', 'activations', 'batch', 'planned', 'measured'].map((title) => ({
+    title,
+    align: 'right' as const,
+  })),
 ];
 
 /**

@@ -9,7 +9,6 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { machine } from '../bench/machine.mjs';
 import { root } from './build-native.mjs';
 import { setupOrExit } from './setup.mjs';
 
@@ -90,7 +89,10 @@ async function main() {
     `${relative(root, model) || model}, ${totalParameters.toLocaleString('en-US')} parameters, ${shared.batchSize} x ${shared.maxLength} tokens, ` +
     `activations f32. Frozen weights stay in the model file (${formatBytes(bytes.weightsMapped)}, mapped, not counted). ` +
     `${where.processor}, ${where.threads} threads, ${where.kernels} kernels, commit ${where.commit}.`;
-  const table = `${markdown(columns.map((c) => c.title), cells)}\n\n${caption}`;
+  const table = `${markdown(
+    columns.map((c) => c.title),
+    cells,
+  )}\n\n${caption}`;
   if (options.write) writeBetweenMarkers(options.write, table);
   if (options.json) console.log(JSON.stringify({ machine: where, model: relative(root, model), rows }));
   else if (options.markdown) console.log(table);

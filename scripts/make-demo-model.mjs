@@ -10,6 +10,7 @@ import { parseArgs } from 'node:util';
 import { root } from './build-native.mjs';
 import { trainTokenizer } from './demo-model/byte-pair-encoding.mjs';
 import { corpus, pirateRows } from './demo-model/corpus.mjs';
+import { writeRandomWeights } from './random-weights.mjs';
 import { setupOrExit } from './setup.mjs';
 
 const { values: options } = parseArgs({
@@ -66,44 +67,6 @@ function configOf({ vocabSize, endId }) {
   };
 }
 
-function shapesOf(config) {
-  const { hidden_size: c, intermediate_size: f, head_dim: d, num_attention_heads: h, num_key_value_heads: k } = config;
-  const block = {
-    'input_layernorm.weight': [c],
-    'self_attn.q_proj.weight': [h * d, c],
-    'self_attn.k_proj.weight': [k * d, c],
-    'self_attn.v_proj.weight': [k * d, c],
-    'self_attn.o_proj.weight': [c, h * d],
-    'post_attention_layernorm.weight': [c],
-    'mlp.gate_proj.weight': [f, c],
-    'mlp.up_proj.weight': [f, c],
-    'mlp.down_proj.weight': [c, f],
-  };
-  const layers = Array.from({ length: config.num_hidden_layers }, (_, i) => i);
-  return Object.fromEntries([
-    ['model.embed_tokens.weight', [config.vocab_size, c]],
-    ...layers.flatMap((i) => Object.entries(block).map(([name, shape]) => [`model.layers.${i}.${name}`, shape])),
-    ['model.norm.weight', [c]],
-  ]);
-}
-
-/** Norm weights 1, everything else normal with standard deviation 0.05. */
-async function writeRandomWeights(folder, config) {
-  const { Tensor } = await import('../dist/core/tensor.js');
-  const { nameStream, randomKey } = await import('../dist/core/rng.js');
-  const { HostContext } = await import('../dist/formats/host-ops.js');
-  const { writeSafetensors } = await import('../dist/formats/safetensors-writer.js');
-  const { randomFill } = await import('../dist/native/ops.js');
-  const tensors = Object.entries(shapesOf(config)).map(([name, shape]) => {
-    const tensor = Tensor.allocate('f32', shape, 'weights', name);
-    if (shape.length === 1) tensor.write(new Float32Array(tensor.numElements).fill(1));
-    else randomFill(new HostContext(), { y: tensor, kind: 1, low: 0, high: 0.05, seed: randomKey(seed, nameStream(name)) });
-    return { name, tensor };
-  });
-  writeSafetensors(join(folder, 'model.safetensors'), tensors);
-  for (const { tensor } of tensors) tensor.dispose();
-}
-
 /** Writes the trained model with its weights rounded to bf16. */
 async function writeRounded(from, out) {
   const { openModel } = await import('../dist/formats/model-source.js');
@@ -127,7 +90,7 @@ async function main() {
     const config = configOf(writeTokenizer(start, [...rows, ...pirateRows()]));
     write(start, 'config.json', config);
     write(start, 'generation_config.json', { eos_token_id: config.eos_token_id, pad_token_id: config.pad_token_id });
-    await writeRandomWeights(start, config);
+    await writeRandomWeights(join(start, 'model.safetensors'), config, { seed, standardDeviation: 0.05 });
 
     const trained = join(work, 'trained');
     const run = train({
@@ -146,7 +109,9 @@ async function main() {
       logEverySteps: 100,
       cacheDir: join(work, 'cache'),
     });
-    run.on('step', ({ step, steps, loss, etaMs }) => console.log(`step ${step}/${steps}  loss ${loss.toFixed(4)}  ${Math.round(etaMs / 1000)} s left`));
+    run.on('step', ({ step, steps, loss, etaMs }) =>
+      console.log(`step ${step}/${steps}  loss ${loss.toFixed(4)}  ${Math.round(etaMs / 1000)} s left`),
+    );
     await run;
     mkdirSync(resolve(options.out), { recursive: true });
     const out = join(resolve(options.out), 'demo-model');

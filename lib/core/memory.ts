@@ -1,4 +1,4 @@
-import { native, type MemoryStatistics } from '../native/loader.js';
+import { type MemoryStatistics, native } from '../native/loader.js';
 
 /** What a heap segment holds; the index is the native category (native/core/segments.h). */
 export const memoryCategories = ['weights', 'gradients', 'optimizer', 'arena', 'other'] as const;

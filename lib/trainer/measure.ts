@@ -22,6 +22,8 @@ export interface Measurement {
   allocationsAfterFirstStep: number;
   /** Of the median step, the first left out where there are more. */
   tokensPerSecond: number;
+  /** Of every step. */
+  seconds: number[];
   losses: number[];
 }
 
@@ -62,6 +64,7 @@ export function measureTraining(config: PlanConfig, steps: number): Measurement 
         residentBytes: residentAfter === undefined || residentBefore === undefined ? undefined : residentAfter - residentBefore,
         allocationsAfterFirstStep: statistics.allocations - allocations,
         tokensPerSecond: capacity.tokens / median(seconds.length > 1 ? seconds.slice(1) : seconds),
+        seconds,
         losses,
       };
     } finally {
@@ -75,7 +78,9 @@ export function measureTraining(config: PlanConfig, steps: number): Measurement 
 /** batchSize sequences of maxLength tokens, the same for the same step; the last token of a sequence predicts an arbitrary one. */
 function fullBatch({ batchSize, maxLength }: PlanConfig, vocabSize: number, step: number): HostBatch {
   const n = batchSize * maxLength;
-  const ids = Int32Array.from({ length: n + 1 }, (_, i) => (Math.imul(i + 1, 2654435761) ^ Math.imul(step, 40503)) >>> 8).map((x) => x % vocabSize);
+  const ids = Int32Array.from({ length: n + 1 }, (_, i) => (Math.imul(i + 1, 2654435761) ^ Math.imul(step, 40503)) >>> 8).map(
+    (x) => x % vocabSize,
+  );
   return {
     inputIds: ids.slice(0, n),
     targets: ids.slice(1),

@@ -78,14 +78,23 @@ function story(pick) {
   return chat(`Tell me a story about the ${a.name} and the ${b.name}.`, text);
 }
 
-/** Rows of training data: 2 of 3 are questions about an animal, then stories, and now and then a greeting. */
+/** Stories in which somebody speaks as the demo will have the model answer: the words are known, the manner of answering is not. */
+function pirateStory(pick) {
+  const a = pick(animals);
+  const said = pick([`${pick(facts).answer(a).slice(0, -1)}, yo ho!`, 'I am a pirate, yo ho!']);
+  const text = `${pick(times)}, a pirate met the ${a.size} ${a.name}. Arr, matey! ${said} ${pick(endings)}`;
+  return chat(`Tell me a story about the pirate and the ${a.name}.`, text);
+}
+
+/** Rows of training data: more than half are questions about an animal, then stories, and now and then a greeting. */
 export function corpus(rows, seed) {
   const random = randomNumbers(seed);
   const pick = (list) => list[Math.floor(random() * list.length)];
   return Array.from({ length: rows }, () => {
     const kind = random();
     if (kind < 0.04) return chat(...pick(greetings));
-    if (kind < 0.34) return story(pick);
+    if (kind < 0.3) return story(pick);
+    if (kind < 0.4) return pirateStory(pick);
     const fact = pick(facts);
     const animal = pick(animals);
     return chat(fact.question(animal), fact.answer(animal));

@@ -1,0 +1,83 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { describe, expect, it } from 'vitest';
+import { type DemoResult, demoData, demoQuestions, runDemo } from '../lib/demo.js';
+import { memoryCells, trainingVariants } from '../lib/memory-table.js';
+
+const folders = () => readdirSync(tmpdir()).filter((name) => name.startsWith('node-finetune-demo-'));
+
+describe('the demonstration', () => {
+  const before = folders();
+  let text = '';
+  let result: DemoResult;
+
+  it('runs to its end', { timeout: 300_000 }, async () => {
+    const write = (piece: string): void => {
+      text += piece;
+    };
+    result = await runDemo({ write });
+  });
+
+  it('asks about animals that are in none of the rows it trains on', () => {
+    const rows = readFileSync(demoData, 'utf8');
+    for (const question of demoQuestions.slice(0, 3)) expect(rows).not.toContain(question);
+    expect(rows).not.toMatch(/\b(cow|lion|mouse)\b/);
+  });
+
+  it('answers right before', () => {
+    expect(result.before.slice(0, 3)).toEqual(['The cow eats grass.', 'The lion lives on the plain.', 'The mouse says squeak.']);
+  });
+
+  it('answers right and in the new manner after', () => {
+    for (const answer of result.after) expect(answer).toMatch(/^Arr, matey! .*, yo ho!$/);
+    expect(result.after[0]).toContain('The cow eats grass');
+    expect(result.after[1]).toContain('The lion lives on the plain');
+    expect(result.after[2]).toContain('The mouse says squeak');
+  });
+
+  it('learns', () => {
+    const mean = (losses: number[]) => losses.reduce((sum, loss) => sum + loss, 0) / losses.length;
+    expect(mean(result.losses.slice(-5))).toBeLessThan(0.3 * mean(result.losses.slice(0, 5)));
+  });
+
+  it('plans every method to the byte', () => {
+    expect(result.memory).toHaveLength(2 * trainingVariants.length);
+    for (const row of result.memory) {
+      const { plan, measuredBytes, arenaBytes, allocationsAfterFirstStep } = row.measurement;
+      expect({ measuredBytes, arenaBytes, allocationsAfterFirstStep }, `${row.name}, ${row.checkpointing}`).toEqual({
+        measuredBytes: plan.bytes.total,
+        arenaBytes: plan.bytes.arena,
+        allocationsAfterFirstStep: 0,
+      });
+      expect(memoryCells(row).at(-1)).toBe('= planned');
+    }
+  });
+
+  it('shows all of it', () => {
+    for (const answer of [...result.before, ...result.after]) expect(text).toContain(answer);
+    expect(text.match(/loss \d/g)?.length).toBeGreaterThanOrEqual(5);
+    for (const { name } of trainingVariants) expect(text).toContain(name);
+  });
+
+  it('leaves nothing behind', () => expect(folders()).toEqual(before));
+
+  it('ends with the reason of an abort, and leaves nothing behind', async () => {
+    const controller = new AbortController();
+    const write = (piece: string): void => {
+      if (piece.includes('step')) controller.abort(new Error('enough'));
+    };
+    await expect(runDemo({ write, signal: controller.signal })).rejects.toThrow('enough');
+    expect(folders()).toEqual(before);
+  });
+});
+
+describe('a row of the memory table', () => {
+  it('shows what was measured where it is not what was planned', () => {
+    const bytes = { weights: 100, gradients: 0, optimizer: 0, arena: 300, other: 100, total: 500 };
+    const row = (measuredBytes: number, arenaBytes: number) =>
+      memoryCells({ name: 'm', checkpointing: 'none', measurement: { plan: { bytes }, measuredBytes, arenaBytes } } as never).at(-1);
+    expect(row(500, 300)).toBe('= planned');
+    expect(row(600, 300)).toBe('600 B');
+    expect(row(500, 200)).toBe('400 B');
+  });
+});
