@@ -2,7 +2,7 @@ import { Arena, type ArenaPlan } from './arena.js';
 import type { DeviceName } from './device.js';
 import type { FloatType } from './dtype.js';
 import type { Segment } from './memory.js';
-import { Run } from './run.js';
+import { Run, type RunOptions } from './run.js';
 
 /** Where a program runs and in which type. */
 export interface ProgramTarget {
@@ -10,15 +10,18 @@ export interface ProgramTarget {
   dtype: FloatType;
 }
 
-/** A recorded sequence of ops without gradients: its memory is known before it runs, and every run takes the same offsets. */
+/** What a training program needs besides: where gradients go, and the keys of the random numbers. */
+export type ProgramContext = Pick<RunOptions, 'sink' | 'seed' | 'step' | 'microBatch'>;
+
+/** A recorded sequence of ops: its memory is known before it runs, and every run takes the same offsets. */
 export class Program {
   private readonly target: ProgramTarget;
   private readonly plan: ArenaPlan;
 
   /** Records `body` on shapes, which must be the largest it will ever see. */
-  constructor(target: ProgramTarget, body: (run: Run) => void) {
+  constructor(target: ProgramTarget, body: (run: Run) => void, context: ProgramContext = {}) {
     const arena = new Arena();
-    body(new Run({ ...target, arena }));
+    body(new Run({ ...target, ...context, arena }));
     this.target = target;
     this.plan = arena.finish();
   }
@@ -28,9 +31,15 @@ export class Program {
     return this.plan.peakBytes;
   }
 
-  run(memory: Segment, body: (run: Run) => void): void {
+  /** What these bytes are for, by role. */
+  get atPeak(): ArenaPlan['atPeak'] {
+    return this.plan.atPeak;
+  }
+
+  /** Runs `body` on memory of at least `bytes`; returns the highest byte it used. */
+  run(memory: Segment, body: (run: Run) => void, context: ProgramContext = {}): number {
     const arena = new Arena(this.plan);
-    body(new Run({ ...this.target, arena, memory }));
-    arena.finish();
+    body(new Run({ ...this.target, ...context, arena, memory }));
+    return arena.finish().peakBytes;
   }
 }

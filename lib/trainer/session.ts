@@ -1,10 +1,10 @@
 import type { PlanConfig } from '../config/defaults.js';
-import { Arena, type ArenaPlan } from '../core/arena.js';
 import type { DeviceName } from '../core/device.js';
 import type { DType, FloatType } from '../core/dtype.js';
 import { allocate, drySegment, release, type Segment } from '../core/memory.js';
 import type { Parameter } from '../core/parameter.js';
-import { Run } from '../core/run.js';
+import { Program, type ProgramContext } from '../core/program.js';
+import type { Run } from '../core/run.js';
 import type { GradientSink } from '../core/sink.js';
 import { Tensor } from '../core/tensor.js';
 import { HostContext } from '../formats/host-ops.js';
@@ -67,7 +67,7 @@ export class Session {
   private readonly accumulate: AccumulateSink | undefined;
   private readonly sink: GradientSink;
   private readonly trainedMemory: Segment;
-  private readonly programs: { train: ArenaPlan; update: ArenaPlan | undefined; evaluate: ArenaPlan };
+  private readonly programs: { train: Program; update: Program | undefined; evaluate: Program };
   private readonly arena: Segment;
   private readonly frozenBytes: { mapped: number; private: number };
   private arenaPeak = 0;
@@ -99,7 +99,7 @@ export class Session {
       this.sink = this.accumulate ?? new FusedSink(this.trained, this.state);
       this.buffers = this.own(new BatchBuffers(options.capacity, accumulator, dry), (b) => b.dispose());
       this.programs = this.record(options.capacity, accumulator);
-      const bytes = Math.max(...Object.values(this.programs).map((p) => p?.peakBytes ?? 0));
+      const { bytes } = this.largestProgram();
       this.arena = this.own(dry ? { id: drySegment, bytes } : allocate(bytes, 'arena'), release);
     } catch (error) {
       this.releaseAll();
@@ -109,7 +109,6 @@ export class Session {
 
   /** Bytes by category. */
   plan(): MemoryPlan {
-    const largest = Object.values(this.programs).reduce((a, b) => (b && b.peakBytes > (a?.peakBytes ?? 0) ? b : a)) as ArenaPlan;
     const parts = {
       weights: this.trainedMemory.bytes + this.frozenBytes.private,
       gradients: this.accumulate?.bytes ?? 0,
@@ -120,7 +119,7 @@ export class Session {
     return {
       weightsMapped: this.frozenBytes.mapped,
       ...parts,
-      ...largest.atPeak,
+      ...this.largestProgram().atPeak,
       total: Object.values(parts).reduce((a, b) => a + b, 0),
     };
   }
@@ -168,7 +167,7 @@ export class Session {
   evaluate(host: HostBatch): { sum: number; tokens: number } {
     const batch = this.buffers.load(host, 1);
     batch.lossSum.write([0]);
-    this.program(this.programs.evaluate, undefined, (run) => this.model.loss(batch, run));
+    this.run(this.programs.evaluate, (run) => this.model.loss(batch, run));
     return { sum: batch.lossSum.read()[0] as number, tokens: host.labelRows.length };
   }
 
@@ -189,9 +188,8 @@ export class Session {
 
   private forwardBackward(batch: Batch, step: number, microBatch: number): void {
     const { checkpointing } = this.config;
-    this.program(this.programs.train, { step, microBatch }, (run) =>
-      this.model.forwardBackward(batch, run, checkpointing, () => this.readLoss(batch)),
-    );
+    const context = { sink: this.sink, seed: this.config.seed, step, microBatch };
+    this.run(this.programs.train, (run) => this.model.forwardBackward(batch, run, checkpointing, () => this.readLoss(batch)), context);
   }
 
   private readLoss(batch: Batch): number {
@@ -209,7 +207,7 @@ export class Session {
     const { accumulate, programs } = this;
     if (!accumulate || !programs.update) return undefined;
     let norm = 0;
-    this.program(programs.update, undefined, (run) => {
+    this.run(programs.update, (run) => {
       norm = accumulate.norm(run);
       const { maxGradNorm } = this.config;
       // As torch.nn.utils.clip_grad_norm_: never scales up.
@@ -226,27 +224,24 @@ export class Session {
     const { model, config, accumulate } = this;
     this.state.begin(1, 0);
     accumulate?.begin();
+    const { device, dtype, sink } = this;
+    const target = { device, dtype };
+    const forwardBackward = (run: Run) => model.forwardBackward(batch, run, config.checkpointing, () => {});
     return {
-      train: this.dryProgram(this.sink, (run) => model.forwardBackward(batch, run, config.checkpointing, () => {})),
-      update: accumulate && this.dryProgram(undefined, (run) => (accumulate.norm(run), accumulate.apply(this.state, run))),
-      evaluate: this.dryProgram(undefined, (run) => model.loss(batch, run)),
+      train: new Program(target, forwardBackward, { sink, seed: config.seed }),
+      update: accumulate && new Program(target, (run) => (accumulate.norm(run), accumulate.apply(this.state, run))),
+      evaluate: new Program(target, (run) => model.loss(batch, run)),
     };
   }
 
-  private dryProgram(sink: GradientSink | undefined, body: (run: Run) => void): ArenaPlan {
-    const arena = new Arena();
-    body(new Run({ device: this.device, dtype: this.dtype, arena, sink, seed: this.config.seed }));
-    return arena.finish();
+  private largestProgram(): Program {
+    const { train, update, evaluate } = this.programs;
+    return [update, evaluate].reduce<Program>((a, b) => (b && b.bytes > a.bytes ? b : a), train);
   }
 
-  private program(plan: ArenaPlan, training: { step: number; microBatch: number } | undefined, body: (run: Run) => void): void {
+  private run(program: Program, body: (run: Run) => void, context?: ProgramContext): void {
     if (this.dry) throw new FinetuneError('ERR_INTERNAL', 'a dry session cannot run');
-    const arena = new Arena(plan);
-    const sink = training ? this.sink : undefined;
-    const { device, dtype } = this;
-    body(new Run({ device, dtype, arena, memory: this.arena, sink, seed: this.config.seed, ...training }));
-    arena.finish();
-    this.arenaPeak = Math.max(this.arenaPeak, arena.peakBytes);
+    this.arenaPeak = Math.max(this.arenaPeak, program.run(this.arena, body, context));
   }
 }
 
