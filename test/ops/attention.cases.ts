@@ -205,6 +205,7 @@ const list: [[number, number][], number, Options?][] = [
   ],
   [[[4, 90]], 16, { window: 64 }],
   [[[21, 21]], 16, { softcap: 2.5 }],
+  [[[3, 2100]], 4], // more keys than a backward sweep has room for
   [
     [
       [30, 33],

@@ -82,6 +82,7 @@ export const suites: OpSuite[] = [
       ...update(37, 11, 67, 'f32', 'f32', 'f32'),
       ...update(37, 130, 33, 'bf16', 'bf16', 'f32'),
       ...update(21, 16, 40, 'bf16', 'bf16', 'bf16'),
+      ...update(50, 900, 401, 'f32', 'f32', 'f32').slice(0, 1), // several strips of rows
     ],
     bench: update(1024, 49152, 576, 'bf16', 'bf16', 'f32'),
     naive({ ids, dy, weight, state0, state1 }, numbers, f, types) {

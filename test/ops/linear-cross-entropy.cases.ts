@@ -120,6 +120,8 @@ export const suites: OpSuite[] = [
       lossCase(37, 131, 65, 'bf16', 'bf16'),
       lossCase(20, 513, 32, 'f32', 'f32', 3),
       lossCase(130, 70, 33, 'f32', 'bf16', 30),
+      lossCase(700, 40, 16, 'f32', 'f32'), // several chunks of tokens
+      lossCase(7, 1100, 16, 'bf16', 'bf16'),
       ...weightTypes.map((w) => lossCase(9, 67, 64, 'f32', w)),
       ...weightTypes.map((w) => lossCase(9, 67, 64, 'bf16', w, 2, ['dh', 'lse'])),
       lossCase(11, 50, 16, 'f32', 'f32', 0, []),
@@ -177,6 +179,7 @@ export const suites: OpSuite[] = [
       ...updateCases(17, 67, 33, 'f32', 'f32', 'f32', true, 3),
       ...updateCases(40, 70, 32, 'bf16', 'bf16', 'f32', true),
       ...updateCases(9, 40, 16, 'bf16', 'bf16', 'bf16', false, 2),
+      ...updateCases(6, 1100, 9, 'f32', 'f32', 'f32', true), // several strips of the vocabulary
     ],
     bench: updateCases(1024, 49152, 576, 'bf16', 'bf16', 'f32', false),
     naive({ h, weight, targets, weights, lse, ids, embeddingDy, state0, state1 }, numbers, f, types) {

@@ -73,6 +73,7 @@ const linearForward: OpSuite = {
     ...weightTypes.flatMap((w) => (['f32', 'bf16'] as const).map((a) => forwardCase('formats', 9, 96, 67, a, w))),
     ...weightTypes.map((w) => forwardCase('one token', 1, 160, 70, 'f32', w)),
     ...weightTypes.map((w) => forwardCase('long', 18, 1056, 35, 'f32', w)),
+    forwardCase('several panels', 150, 290, 210, 'f32', 'f32'),
     forwardCase('bias', 5, 48, 21, 'f32', 'f32', { bias: tensor('f32', [21]) }),
     forwardCase('bias', 5, 48, 21, 'bf16', 'bf16', { bias: tensor('bf16', [21]) }),
     forwardCase('tail', 13, 64, 31, 'f32', 'f32', tail(13, 31, 8, 'f32')),
@@ -80,6 +81,11 @@ const linearForward: OpSuite = {
     forwardCase('tail, f32 adapter on bf16', 13, 64, 31, 'bf16', 'bf16', {
       ...tail(13, 31, 16, 'f32'),
       tailX: tensor('bf16', [13, 16], { scale: 0.25 }),
+    }),
+    forwardCase('more inputs than one pass, everything', 6, 1056, 40, 'f32', 'f32', {
+      bias: tensor('f32', [40]),
+      ...tail(6, 40, 4, 'f32'),
+      residual: tensor('f32', [6, 40]),
     }),
     forwardCase('residual', 6, 40, 24, 'f32', 'f32', { residual: tensor('f32', [6, 24]) }),
     forwardCase(
@@ -171,6 +177,8 @@ const linearBackwardInput: OpSuite = {
     ...shapes.map(([n, k, m]) => inputCase('plain', n, k, m, 'bf16', 'bf16')),
     ...weightTypes.flatMap((w) => (['f32', 'bf16'] as const).map((a) => inputCase('formats', 9, 96, 67, a, w))),
     ...weightTypes.map((w) => inputCase('long', 18, 64, 530, 'f32', w)),
+    inputCase('several panels', 150, 210, 290, 'f32', 'f32'),
+    inputCase('more outputs than one pass', 7, 32, 1056, 'f32', 'q4_1', { ...inputTail(7, 32, 4, 'f32'), accumulate: 1 }),
     inputCase('accumulated', 7, 45, 26, 'f32', 'f32', { accumulate: 1 }),
     inputCase('accumulated', 7, 45, 26, 'bf16', 'bf16', { accumulate: 1 }),
     inputCase('tail', 13, 64, 31, 'f32', 'q4_0', inputTail(13, 64, 8, 'f32')),
@@ -220,6 +228,7 @@ const linearBackwardWeight: OpSuite = {
   cases: [
     ...shapes.map(([n, k, m]) => weightCase('plain', n, k, m, 'f32')),
     ...shapes.map(([n, k, m]) => weightCase('accumulated', n, k, m, 'bf16', { accumulate: 1 })),
+    weightCase('more tokens than one pass', 1030, 17, 18, 'f32', { accumulate: 1 }),
     weightCase('many tokens', 530, 33, 20, 'f32', { scale: 2 }),
     weightCase('many tokens, accumulated', 530, 33, 20, 'bf16', { scale: 0.5, accumulate: 1 }),
     weightCase('strided', 21, 50, 34, 'f32', { scale: 0.25, accumulate: 1 }, 6),
@@ -284,6 +293,7 @@ const linearBackwardWeightUpdate: OpSuite = {
     ...updateCases(40, 67, 129, 'bf16', 'bf16', 'f32'),
     ...updateCases(33, 40, 21, 'bf16', 'bf16', 'bf16'),
     ...updateCases(5, 31, 18, 'f32', 'f16', 'f32'),
+    ...updateCases(3, 601, 1030, 'f32', 'f32', 'f32').slice(0, 1), // several strips of rows
   ],
   bench: updateCases(1024, 576, 1536, 'bf16', 'bf16', 'f32'),
   naive({ dy, x, weight, state0, state1 }, numbers, f, types) {
