@@ -62,13 +62,15 @@ NFT_INLINE KeyRange visible_keys(const AttentionBlocks& b, const Sequence& s, in
   return {first, min64(s.keys, end + s.shift())};
 }
 
-// Bump allocator over one thread's part of the workspace; the query runs the same code with a null base.
+// Bump allocator over one thread's part of the workspace; the query runs the same code with a null base and reads `bytes`.
 struct Workspace {
-  char* at;
+  char* base;
+  int64_t bytes = 0;
+
   float* floats(int64_t n) {
-    char* p = at;
-    at += round_up(n * 4, 64);
-    return reinterpret_cast<float*>(p);
+    float* p = base == nullptr ? nullptr : reinterpret_cast<float*>(base + bytes);
+    bytes += round_up(n * 4, 64);
+    return p;
   }
 };
 

@@ -48,7 +48,7 @@ int64_t gradient_rows(const AttentionBackward& a) { return max64(kKeyBlock, min6
 size_t bytes_per_thread(const AttentionBlocks& b, int64_t key_rows) {
   Workspace w{nullptr};
   take(b, key_rows, w);
-  return reinterpret_cast<size_t>(w.at);
+  return static_cast<size_t>(w.bytes);
 }
 
 float fma1(float x, float y, float sum) {
@@ -180,8 +180,8 @@ void run_queries(const AttentionBackward& a, const AttentionBlocks& b, const Seq
   clear(w.dq, (end - begin) * b.group, b.width);
   const KeyRange range = visible_keys(b, s, begin, end);
   for (int64_t first = range.first / kKeyBlock * kKeyBlock; first < range.last; first += kKeyBlock)
-    block_backward<true, kKeys>(b, s, begin, end, load_keys<true>(a, b, s, head, first, w), w.dk + first * b.width,
-                                w.dv + first * b.width, w);
+    block_backward<true, kKeys>(b, s, begin, end, load_keys<true>(a, b, s, head, first, w),
+                                kKeys ? w.dk + first * b.width : nullptr, kKeys ? w.dv + first * b.width : nullptr, w);
   write_dq(a, b, s, head, begin, end, w);
 }
 

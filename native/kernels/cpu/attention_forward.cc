@@ -150,7 +150,7 @@ void run_unit(const AttentionForward& a, const AttentionBlocks& b, const Unit& u
 size_t bytes_per_thread(const AttentionBlocks& b) {
   Workspace w{nullptr};
   take(b, w);
-  return reinterpret_cast<size_t>(w.at);
+  return static_cast<size_t>(w.bytes);
 }
 
 }  // namespace
