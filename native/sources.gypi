@@ -49,7 +49,7 @@
     "nft_cxx_flags": [
       "-std=c++17", "-fvisibility=hidden", "-fvisibility-inlines-hidden", "-ffunction-sections", "-ffp-contract=off", "-Wall", "-Wextra"
     ],
-    "nft_linux_link_flags": ["-static-libstdc++", "-Wl,--gc-sections", "-Wl,--exclude-libs,ALL", "-Wl,-Bsymbolic"],
+    "nft_linux_link_flags": ["-static-libstdc++", "-Wl,-z,nodelete", "-Wl,--gc-sections", "-Wl,--exclude-libs,ALL", "-Wl,-Bsymbolic"],
     "nft_addon_defines": [
       "NAPI_VERSION=9", "NAPI_CPP_EXCEPTIONS", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS", "NODE_ADDON_API_DISABLE_DEPRECATED"
     ],

@@ -232,13 +232,15 @@ Napi::Value copy(const Napi::CallbackInfo& info) {
     const SegmentView view = segment(info[0].As<Napi::Number>().Int64Value());
     const int64_t offset = info[1].As<Napi::Number>().Int64Value();
     Napi::Uint8Array bytes = info[2].As<Napi::Uint8Array>();
-    if (offset < 0 || offset + static_cast<int64_t>(bytes.ByteLength()) > static_cast<int64_t>(view.bytes))
+    const size_t count = bytes.ByteLength();
+    if (offset < 0 || count > view.bytes || static_cast<size_t>(offset) > view.bytes - count)
       fail("ERR_SHAPE", "a copy reaches past the end of its memory");
     if (kWrite && !view.writable) fail("ERR_SHAPE", "a file map cannot be written");
+    if (count == 0) return info.Env().Undefined();  // an empty array may have no data at all
     if (kWrite)
-      std::memcpy(view.data + offset, bytes.Data(), bytes.ByteLength());
+      std::memcpy(view.data + offset, bytes.Data(), count);
     else
-      std::memcpy(bytes.Data(), view.data + offset, bytes.ByteLength());
+      std::memcpy(bytes.Data(), view.data + offset, count);
     return info.Env().Undefined();
   });
 }

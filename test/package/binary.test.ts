@@ -38,6 +38,18 @@ describe.skipIf(process.platform !== 'linux' || !which('objdump') || !which('rea
   });
 });
 
+// Node closes an addon when the last Worker that loaded it ends; the threads of our pool would then run unmapped code.
+it.skipIf(process.platform !== 'linux')('the addon stays in memory after the Worker that loaded it', () => {
+  const program = `
+    const { Worker } = require('node:worker_threads');
+    const worker = new Worker('require(' + JSON.stringify(process.argv[1]) + ').instructionSet()', { eval: true });
+    worker.on('exit', () => setTimeout(() => {
+      const maps = require('node:fs').readFileSync('/proc/self/maps', 'utf8');
+      console.log(maps.includes(process.argv[1]) ? 'mapped' : 'unmapped');
+    }, 50));`;
+  expect(output(process.execPath, ['-e', program, addon]).trim()).toBe('mapped');
+});
+
 // An inline function compiled for AVX-512 and merged with its baseline twin by the linker would crash older processors.
 describe.skipIf(process.arch !== 'x64' || !which('nm'))('kernels of one instruction set', () => {
   it('share no code with the other sets', () => {
