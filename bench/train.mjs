@@ -91,8 +91,8 @@ async function ownTrial({ trial: model, steps, warmup, batch, length, rank, thre
 }
 
 function runTrial(name, program, args) {
-  const { status, stdout, stderr } = spawnSync(program, args, { cwd: root, encoding: 'utf8', maxBuffer: 64 << 20 });
-  if (status !== 0) throw new Error(`${name}: status ${status}\n${stderr}`);
+  const { error, status, stdout, stderr } = spawnSync(program, args, { cwd: root, encoding: 'utf8', maxBuffer: 64 << 20 });
+  if (status !== 0) throw new Error(`${name}: ${error?.message ?? `status ${status}\n${stderr}`}`);
   return JSON.parse(stdout.trim().split('\n').at(-1));
 }
 

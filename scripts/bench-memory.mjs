@@ -84,7 +84,9 @@ async function main() {
     const { residentBytes, tokensPerSecond } = row.measurement;
     return [...memoryCells(row), residentBytes === undefined ? '-' : formatBytes(residentBytes), String(Math.round(tokensPerSecond))];
   });
-  const { totalParameters, bytes } = rows[0].measurement.plan;
+  const { bytes } = rows[0].measurement.plan;
+  // Those of LoRA rows count the adapters too.
+  const totalParameters = Math.min(...rows.map((row) => row.measurement.plan.totalParameters));
   const caption =
     `${relative(root, model) || model}, ${totalParameters.toLocaleString('en-US')} parameters, ${shared.batchSize} x ${shared.maxLength} tokens, ` +
     `activations f32. Frozen weights stay in the model file (${formatBytes(bytes.weightsMapped)}, mapped, not counted). ` +
