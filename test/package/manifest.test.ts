@@ -84,7 +84,16 @@ describe('the packed files', () => {
   it('include what the package needs to run and to be built from source', () => {
     const { variables } = JSON.parse(readFileSync(join(root, 'native', 'sources.gypi'), 'utf8')) as { variables: Record<string, string[]> };
     const sources = Object.entries(variables).flatMap(([name, list]) => (name.endsWith('_sources') ? list : []));
-    const entries = ['dist/index.js', 'dist/index.d.ts', 'dist/cli/main.js', 'schema.json', 'binding.gyp', 'LICENSE', 'README.md'];
+    const entries = [
+      'dist/index.js',
+      'dist/index.d.ts',
+      'dist/cli/main.js',
+      'schema.json',
+      'binding.gyp',
+      'LICENSE',
+      'README.md',
+      'assets/demo-data.jsonl',
+    ];
     for (const path of [...entries, ...sources, 'native/sources.gypi', 'native/exports.map']) expect(paths).toContain(path);
   });
 

@@ -64,6 +64,11 @@ describe.skipIf(process.platform === 'win32')('the packed package in an empty fo
       expect(existsSync(join(folder, 'adapter', name)), name).toBe(true);
   });
 
+  it('runs the demo', { timeout: 300_000 }, () => {
+    const demo = npx('demo');
+    expect(demo.status, demo.stderr).toBe(0);
+  });
+
   it('loads with import and with require, and its types compile under either', () => {
     writeFileSync(
       join(folder, 'consumer.mts'),
