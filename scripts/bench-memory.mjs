@@ -2,8 +2,9 @@
 // `npm run bench:memory`: memory of every way of training, planned beside measured, each in a process of its own.
 //   npm run bench:memory -- [--model PATH] [--batch 4] [--length 256] [--steps 3] [--markdown | --json] [--write README.md]
 // measured: highest private native memory of the run, `= planned` where every byte agrees. resident: growth of the process's private
-// resident memory (Linux), which also holds what Node itself needs meanwhile. --write puts the table between the markers
-// <!-- memory-table:begin --> and <!-- memory-table:end --> of a file. Exits with 1 where a measured byte differs from the plan.
+// resident memory (Linux), which also holds what Node itself needs meanwhile. tok/s: of the median step, the first left out; in text
+// and JSON only, since a few steps say little. --write puts the table between the markers <!-- memory-table:begin --> and
+// <!-- memory-table:end --> of a file. Exits with 1 where a measured byte differs from the plan.
 import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { relative } from 'node:path';
@@ -91,10 +92,9 @@ async function main() {
     `${relative(root, model) || model}, ${totalParameters.toLocaleString('en-US')} parameters, ${shared.batchSize} x ${shared.maxLength} tokens, ` +
     `activations f32. Frozen weights stay in the model file (${formatBytes(bytes.weightsMapped)}, mapped, not counted). ` +
     `${where.processor}, ${where.threads} threads, ${where.kernels} kernels, commit ${where.commit}.`;
-  const table = `${markdown(
-    columns.map((c) => c.title),
-    cells,
-  )}\n\n${caption}`;
+  const withoutSpeed = (list) => list.slice(0, -1);
+  const titles = withoutSpeed(columns).map((c) => c.title);
+  const table = `${markdown(titles, cells.map(withoutSpeed))}\n\n${caption}`;
   if (options.write) writeBetweenMarkers(options.write, table);
   if (options.json) console.log(JSON.stringify({ machine: where, model: relative(root, model), rows }));
   else if (options.markdown) console.log(table);
