@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Makes assets/demo-model and assets/demo-data.jsonl, what `demo` and the examples run on: a tokenizer, a Llama of 0.2 million
 // parameters with random weights, trained by this package on text from scripts/demo-model/corpus.mjs. Downloads nothing. The same
-// seed gives the same files, bit for bit, on processors with the same instruction set.
+// seed gives the same files, bit for bit, with the same kernels on the same instruction set.
 //   node scripts/make-demo-model.mjs [--steps 800] [--out assets]
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
