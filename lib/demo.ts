@@ -51,6 +51,9 @@ const measuredSteps = 2;
  */
 export async function runDemo({ write, signal }: DemoOptions): Promise<DemoResult> {
   const folder = mkdtempSync(join(tmpdir(), 'node-finetune-demo-'));
+  const remove = (): void => rmSync(folder, { recursive: true, force: true });
+  // The process also ends without coming back here: a second signal, a reader that has seen enough.
+  process.once('exit', remove);
   try {
     write('A Llama of 0.2 million parameters, which this package trained from random weights, answers questions about animals:\n\n');
     const before = await answers(undefined, signal);
@@ -63,7 +66,8 @@ export async function runDemo({ write, signal }: DemoOptions): Promise<DemoResul
     const memory = await measureMethods(write, signal);
     return { before, after, losses, memory };
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    process.off('exit', remove);
+    remove();
   }
 }
 
