@@ -79,7 +79,14 @@ export class Tensor {
   slice(begin: number, end: number, name = this.name): Tensor {
     const oneD = this.shape.length === 1;
     const offset = this.byteOffset + bytesOf(this.dtype, begin * (oneD ? 1 : this.rowStride));
-    return new Tensor(this.segment, offset, this.dtype, oneD ? [end - begin] : [end - begin, ...this.shape.slice(1)], name, oneD ? end - begin : this.rowStride);
+    return new Tensor(
+      this.segment,
+      offset,
+      this.dtype,
+      oneD ? [end - begin] : [end - begin, ...this.shape.slice(1)],
+      name,
+      oneD ? end - begin : this.rowStride,
+    );
   }
 
   /** Copies numbers in. f64, f32, i32, u8 and contiguous only; other types go through ops.cast. */
@@ -139,7 +146,10 @@ export class Tensor {
 }
 
 export function bytesOfShape(dtype: DType, shape: readonly number[]): number {
-  return bytesOf(dtype, shape.reduce((a, b) => a * b, 1));
+  return bytesOf(
+    dtype,
+    shape.reduce((a, b) => a * b, 1),
+  );
 }
 
 function typedArray(dtype: DType, values: ArrayLike<number>): Float64Array | Float32Array | Int32Array | Uint8Array {

@@ -1,5 +1,4 @@
 import { dirname, join } from 'node:path';
-import type { DType } from '../core/dtype.js';
 import type { Segment } from '../core/memory.js';
 import type { Tensor } from '../core/tensor.js';
 import { corruptFile, shown, unsupportedFile } from './file-error.js';

@@ -4,7 +4,7 @@ import type { Run } from '../core/run.js';
 import type { Tensor } from '../core/tensor.js';
 import * as ops from '../native/ops.js';
 import type { Linear } from './linear.js';
-import type { Projections, ProjectionSaved } from './projections.js';
+import type { ProjectionSaved, Projections } from './projections.js';
 import type { RmsNorm } from './rms-norm.js';
 
 /** Rotary table of the tokens at hand, [N, R] each. */

@@ -79,8 +79,7 @@ export class Linear implements Module {
     if (this.adapter) this.adapter.backwardWeight(this, dy, x, saved, run);
     const { sink } = run;
     if (!sink) return;
-    if (this.bias?.trainable)
-      sink.vector(this.bias, run, (dbias) => dbias && ops.linearBackwardBias(run, { dy, dbias }));
+    if (this.bias?.trainable) sink.vector(this.bias, run, (dbias) => dbias && ops.linearBackwardBias(run, { dy, dbias }));
     if (this.weight.trainable) sink.weight(this.weight, dy, x, 1, run);
   }
 

@@ -39,7 +39,10 @@ export function attachLora(
     const scale = loraScale(patternValue(linear.path, alphaPattern) ?? alpha, rank, useRslora);
     const lora = LoraAdapter.create(linear, { rank, scale, dropout: options.dropout, dtype: options.dtype });
     linear.adapter = lora;
-    for (const [parameter, x] of [[lora.a, a], [lora.b, b]] as const) {
+    for (const [parameter, x] of [
+      [lora.a, a],
+      [lora.b, b],
+    ] as const) {
       parameter.trainable = options.trainable;
       result.push({ parameter, dtype: options.dtype, initialize: (y, context) => ops.cast(context, { x, y }) });
     }

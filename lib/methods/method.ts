@@ -1,8 +1,8 @@
-import type { Parameter } from '../core/parameter.js';
 import type { FloatType } from '../core/dtype.js';
-import type { OpContext } from '../native/call.js';
+import type { Parameter } from '../core/parameter.js';
 import type { Tensor } from '../core/tensor.js';
 import type { CausalLm } from '../models/causal-lm.js';
+import type { OpContext } from '../native/call.js';
 
 /** A parameter a method trains: the session gives it memory of its own and fills it once. */
 export interface TrainedParameter {

@@ -1,5 +1,5 @@
-import { FinetuneError } from '../native/errors.js';
 import type { Linear } from '../layers/linear.js';
+import { FinetuneError } from '../native/errors.js';
 
 /**
  * Whether a module path matches a pattern, as peft matches target_modules: equal to it, or ending in "." + pattern;

@@ -35,13 +35,23 @@ export class RawConfig {
   /** A nested object; undefined when absent or null. */
   object(key: string): RawConfig | undefined {
     if (!this.has(key)) return undefined;
-    const value = this.checked(key, undefined, 'an object', (v): v is Record<string, unknown> => typeof v === 'object' && !Array.isArray(v));
+    const value = this.checked(
+      key,
+      undefined,
+      'an object',
+      (v): v is Record<string, unknown> => typeof v === 'object' && !Array.isArray(v),
+    );
     return new RawConfig(value, `${this.where}: ${key}`);
   }
 
   strings(key: string): string[] | undefined {
     if (!this.has(key)) return undefined;
-    return this.checked(key, undefined, 'a list of strings', (v): v is string[] => Array.isArray(v) && v.every((x) => typeof x === 'string'));
+    return this.checked(
+      key,
+      undefined,
+      'a list of strings',
+      (v): v is string[] => Array.isArray(v) && v.every((x) => typeof x === 'string'),
+    );
   }
 
   fail(key: string, wanted: string): never {

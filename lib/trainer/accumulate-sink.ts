@@ -1,9 +1,9 @@
-import { FinetuneError } from '../native/errors.js';
 import { allocate, drySegment, release, type Segment } from '../core/memory.js';
 import type { Parameter } from '../core/parameter.js';
 import type { Run } from '../core/run.js';
 import { DeliveryCount, type GradientSink } from '../core/sink.js';
 import { Tensor } from '../core/tensor.js';
+import { FinetuneError } from '../native/errors.js';
 import * as ops from '../native/ops.js';
 import type { OptimizerState } from './optimizer-state.js';
 

@@ -81,18 +81,28 @@ export class Checkpoints {
   /** Loads the weights of the best evaluation. */
   loadBest(session: Session, state: RunState): void {
     const folder = join(this.dir, `checkpoint-${state.bestStep}`);
-    loadTensors(folder, weightsFile(folder), session.trained.map((p) => ({ name: p.name, tensor: p.value })));
+    loadTensors(
+      folder,
+      weightsFile(folder),
+      session.trained.map((p) => ({ name: p.name, tensor: p.value })),
+    );
   }
 
   private load(folder: string, session: Session): RunState {
     const path = join(folder, stateFile);
     if (!existsSync(path))
-      throw new FinetuneError('ERR_CHECKPOINT_MISMATCH', `${folder}: is no checkpoint, ${stateFile} is missing. Give a checkpoint-<step> folder of a run`, {
-        path: folder,
-      });
+      throw new FinetuneError(
+        'ERR_CHECKPOINT_MISMATCH',
+        `${folder}: is no checkpoint, ${stateFile} is missing. Give a checkpoint-<step> folder of a run`,
+        {
+          path: folder,
+        },
+      );
     const stored = readJsonFile(path) as { version?: number; state?: RunState; run?: Record<string, unknown> };
     if (stored.version !== formatVersion || !stored.state || !stored.run || !Number.isSafeInteger(stored.state.step))
-      throw new FinetuneError('ERR_CHECKPOINT_MISMATCH', `${path}: is not of version ${formatVersion} of this format, or damaged`, { path });
+      throw new FinetuneError('ERR_CHECKPOINT_MISMATCH', `${path}: is not of version ${formatVersion} of this format, or damaged`, {
+        path,
+      });
     const found = differences(stored.run, this.fingerprint);
     if (found.length > 0)
       throw new FinetuneError(
@@ -100,7 +110,11 @@ export class Checkpoints {
         `${folder} belongs to another run: ${found.join('; ')}. Resume with the settings and data it was made with`,
         { path: folder, differences: found },
       );
-    loadTensors(folder, weightsFile(folder), session.trained.map((p) => ({ name: p.name, tensor: p.value })));
+    loadTensors(
+      folder,
+      weightsFile(folder),
+      session.trained.map((p) => ({ name: p.name, tensor: p.value })),
+    );
     if (session.state.named.length > 0) loadTensors(folder, optimizerFile, session.state.named);
     this.newest = folder;
     return { ...stored.state, savedStep: stored.state.step };
@@ -109,16 +123,21 @@ export class Checkpoints {
   private findNewest(): string {
     const name = this.list().at(-1);
     if (name === undefined)
-      throw new FinetuneError('ERR_FILE', `${this.dir}: there is no checkpoint to resume from. Start without resume, or name a checkpoint folder`, {
-        path: this.dir,
-      });
+      throw new FinetuneError(
+        'ERR_FILE',
+        `${this.dir}: there is no checkpoint to resume from. Start without resume, or name a checkpoint folder`,
+        {
+          path: this.dir,
+        },
+      );
     return join(this.dir, name);
   }
 
   // What a killed process left half-written.
   private removeUnfinished(): void {
     if (!existsSync(this.dir)) return;
-    for (const name of readdirSync(this.dir)) if (/^\.+checkpoint-\d+\..*\.tmp$/.test(name)) rmSync(join(this.dir, name), { recursive: true, force: true });
+    for (const name of readdirSync(this.dir))
+      if (/^\.+checkpoint-\d+\..*\.tmp$/.test(name)) rmSync(join(this.dir, name), { recursive: true, force: true });
   }
 
   /** Checkpoint folders from the oldest step to the newest. */
@@ -132,7 +151,9 @@ export class Checkpoints {
 
   private prune(bestStep: number | undefined): void {
     const keepBest = this.config.evaluation.keepBest ? `checkpoint-${bestStep}` : undefined;
-    const old = this.list().filter((name) => name !== keepBest).slice(0, -this.config.checkpoint.keep);
+    const old = this.list()
+      .filter((name) => name !== keepBest)
+      .slice(0, -this.config.checkpoint.keep);
     for (const name of old) if (join(this.dir, name) !== this.newest) rmSync(join(this.dir, name), { recursive: true, force: true });
   }
 }
@@ -153,10 +174,14 @@ function loadTensors(folder: string, file: string, wanted: readonly { name: stri
       return same ? [] : [`${name} is ${dtype} [${shape}], wanted ${tensor.dtype} [${tensor.shape}]`];
     });
     if (wrong.length > 0)
-      throw new FinetuneError('ERR_CHECKPOINT_MISMATCH', `${path}: ${wrong.slice(0, 5).join('; ')}${wrong.length > 5 ? ` and ${wrong.length - 5} more` : ''}`, {
-        path,
-        wrong,
-      });
+      throw new FinetuneError(
+        'ERR_CHECKPOINT_MISMATCH',
+        `${path}: ${wrong.slice(0, 5).join('; ')}${wrong.length > 5 ? ` and ${wrong.length - 5} more` : ''}`,
+        {
+          path,
+          wrong,
+        },
+      );
     const context = new HostContext();
     for (const { name, tensor } of wanted) ops.cast(context, { x: source.tensor(name), y: tensor });
   } finally {

@@ -8,7 +8,10 @@ export interface Cursor {
 }
 
 /** Steps of a run: maxSteps, or all steps of its epochs (which may differ when packing shuffled examples). */
-export function totalSteps(batches: BatchPlan, { epochs, maxSteps }: { epochs?: number | undefined; maxSteps?: number | undefined }): number {
+export function totalSteps(
+  batches: BatchPlan,
+  { epochs, maxSteps }: { epochs?: number | undefined; maxSteps?: number | undefined },
+): number {
   if (maxSteps !== undefined) return maxSteps;
   let steps = 0;
   for (let epoch = 0; epoch < (epochs ?? 1); epoch++) steps += batches.stepsPerEpoch(epoch);

@@ -23,7 +23,10 @@ export class EventQueue implements AsyncIterable<TrainEvent> {
     if (event.type !== 'step') return;
     this.steps += 1;
     if (this.steps <= keptSteps) return;
-    this.events.splice(this.events.findIndex((e) => e.type === 'step'), 1);
+    this.events.splice(
+      this.events.findIndex((e) => e.type === 'step'),
+      1,
+    );
     this.steps -= 1;
   }
 

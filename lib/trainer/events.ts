@@ -90,7 +90,16 @@ export interface TrainResult {
 
 /** Everything a run reports, JSON-serializable: CLI `--json`, callbacks and dashboards share it. */
 export type TrainEvent =
-  | { type: 'start'; report: PlanReport; steps: number; epochs: number; startStep: number; trainExamples: number; validationExamples: number; warnings: string[] }
+  | {
+      type: 'start';
+      report: PlanReport;
+      steps: number;
+      epochs: number;
+      startStep: number;
+      trainExamples: number;
+      validationExamples: number;
+      warnings: string[];
+    }
   | StepEvent
   | EvalEvent
   | { type: 'checkpoint'; step: number; path: string; best: boolean }

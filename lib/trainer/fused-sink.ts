@@ -1,8 +1,8 @@
-import { FinetuneError } from '../native/errors.js';
 import type { Parameter } from '../core/parameter.js';
 import type { Run } from '../core/run.js';
 import { DeliveryCount, type GradientSink, type HeadGradient } from '../core/sink.js';
 import type { Tensor } from '../core/tensor.js';
+import { FinetuneError } from '../native/errors.js';
 import * as ops from '../native/ops.js';
 import type { OptimizerState } from './optimizer-state.js';
 

@@ -1,8 +1,8 @@
 import type { PlanConfig } from '../config/defaults.js';
-import type { BatchCapacity } from '../models/batch.js';
-import type { ModelSource } from '../formats/model-source.js';
-import { readModelConfig } from '../models/index.js';
 import type { DType } from '../core/dtype.js';
+import type { ModelSource } from '../formats/model-source.js';
+import type { BatchCapacity } from '../models/batch.js';
+import { readModelConfig } from '../models/index.js';
 import type { PlanReport } from './events.js';
 import { Session } from './session.js';
 

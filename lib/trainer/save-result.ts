@@ -8,13 +8,7 @@ import { loraPeftConfig } from '../methods/lora-peft.js';
 import type { Session } from './session.js';
 
 /** Writes what was trained: a PEFT adapter folder, or a complete Hugging Face model folder. */
-export function saveResult(
-  session: Session,
-  source: ModelSource,
-  config: PlanConfig,
-  out: string,
-  options: { overwrite: boolean },
-): void {
+export function saveResult(session: Session, source: ModelSource, config: PlanConfig, out: string, options: { overwrite: boolean }): void {
   if (config.method.type === 'lora') saveAdapter(session, source, config.method, out, options);
   else saveModel(session, source, out, options);
 }

@@ -12,13 +12,13 @@ import type { WeightSource } from '../formats/weights.js';
 import { methods } from '../methods/index.js';
 import { materialize } from '../methods/materialize.js';
 import type { AppliedMethod } from '../methods/method.js';
-import { type Batch, type BatchCapacity, BatchBuffers, type HostBatch } from '../models/batch.js';
+import { type Batch, BatchBuffers, type BatchCapacity, type HostBatch } from '../models/batch.js';
 import { buildCausalLm } from '../models/build.js';
 import type { CausalLm } from '../models/causal-lm.js';
 import type { DecoderConfig } from '../models/decoder-config.js';
+import { FinetuneError } from '../native/errors.js';
 import { makeOptimizer } from '../optimizers/index.js';
 import type { WeightDecayOn } from '../optimizers/optimizer.js';
-import { FinetuneError } from '../native/errors.js';
 import { AccumulateSink } from './accumulate-sink.js';
 import type { MemoryPlan } from './events.js';
 import { FusedSink } from './fused-sink.js';
@@ -227,9 +227,13 @@ export class Session {
     const { device, dtype, sink } = this;
     const target = { device, dtype };
     const forwardBackward = (run: Run) => model.forwardBackward(batch, run, config.checkpointing, () => {});
+    const update = (run: Run) => {
+      accumulate?.norm(run);
+      accumulate?.apply(this.state, run);
+    };
     return {
       train: new Program(target, forwardBackward, { sink, seed: config.seed }),
-      update: accumulate && new Program(target, (run) => (accumulate.norm(run), accumulate.apply(this.state, run))),
+      update: accumulate && new Program(target, update),
       evaluate: new Program(target, (run) => model.loss(batch, run)),
     };
   }

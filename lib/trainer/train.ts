@@ -10,6 +10,7 @@ import type { BatchCapacity } from '../models/batch.js';
 import { readModelConfig } from '../models/index.js';
 import { native } from '../native/loader.js';
 import { scheduleFactor } from '../optimizers/schedules.js';
+import { checkTokens } from './check-tokens.js';
 import { Checkpoints, type RunState } from './checkpoint.js';
 import { cursors, totalSteps } from './cursor.js';
 import { evaluateAll } from './evaluate.js';
@@ -19,7 +20,6 @@ import { planRun, reportOf } from './plan.js';
 import { ProgressClock } from './progress-clock.js';
 import { saveResult } from './save-result.js';
 import { Session } from './session.js';
-import { checkTokens } from './check-tokens.js';
 
 /** How the loop talks to whoever started it. */
 export interface TrainHooks {
@@ -61,7 +61,8 @@ async function prepare(config: TrainConfig, source: ModelSource, hooks: TrainHoo
   const data = await loadData(config, source);
   checkTokens(data.all, model, source.path);
   const train = batchPlan(data.train, config, config.shuffle);
-  const validation = data.validation.length > 0 ? batchPlan(data.validation, { ...config, gradientAccumulationSteps: 1 }, false) : undefined;
+  const validation =
+    data.validation.length > 0 ? batchPlan(data.validation, { ...config, gradientAccumulationSteps: 1 }, false) : undefined;
   const capacity = largest(train.capacity, validation?.capacity);
 
   assertFits(planRun(config, source, capacity), config.memoryLimit);
@@ -91,9 +92,18 @@ async function prepare(config: TrainConfig, source: ModelSource, hooks: TrainHoo
 async function loadData(config: TrainConfig, source: ModelSource) {
   const tokenizer = source.tokenizer && Tokenizer.fromJson(source.tokenizer.tokenizerJson, source.tokenizer.tokenizerConfig);
   const { maxLength, trainOn, format, seed, appendEos, promptsAsChat } = config;
-  const options = { maxLength, trainOn, format, seed, appendEos, promptsAsChat, ...(config.cacheDir !== undefined && { cacheDir: config.cacheDir }) };
+  const options = {
+    maxLength,
+    trainOn,
+    format,
+    seed,
+    appendEos,
+    promptsAsChat,
+    ...(config.cacheDir !== undefined && { cacheDir: config.cacheDir }),
+  };
   const data = await loadDataset(config.data, tokenizer, { ...options, validationSplit: config.validationSplit });
-  const held: Dataset | undefined = config.validationData === undefined ? undefined : await loadDataset(config.validationData, tokenizer, options);
+  const held: Dataset | undefined =
+    config.validationData === undefined ? undefined : await loadDataset(config.validationData, tokenizer, options);
   return {
     train: data.train,
     validation: held?.examples ?? data.validation,

@@ -88,7 +88,9 @@ export class TrainingRun implements AsyncIterable<TrainEvent>, PromiseLike<Train
       }
     });
     this.worker.on('error', fail);
-    this.worker.on('exit', (code) => fail(new FinetuneError('ERR_INTERNAL', `the training worker ended early with code ${code}`, { code })));
+    this.worker.on('exit', (code) =>
+      fail(new FinetuneError('ERR_INTERNAL', `the training worker ended early with code ${code}`, { code })),
+    );
   }
 }
 

@@ -38,12 +38,32 @@ function patchConfig(dir: string, patch: Record<string, unknown>): void {
 describe('models', () => {
   const cases: [string, (dir: string) => void, string, RegExp][] = [
     ['an unknown architecture', (d) => patchConfig(d, { model_type: 'gpt_oss' }), 'ERR_MODEL_UNSUPPORTED', /gpt_oss.*supported are llama/],
-    ['an unknown rope', (d) => patchConfig(d, { rope_scaling: { rope_type: 'spiral', factor: 2 } }), 'ERR_MODEL_UNSUPPORTED', /spiral.*default, linear, llama3/],
-    ['a config of another size', (d) => patchConfig(d, { hidden_size: 48, head_dim: 12 }), 'ERR_MODEL_CORRUPT', /has shape \[96,36\].*asks for \[96,48\]/],
+    [
+      'an unknown rope',
+      (d) => patchConfig(d, { rope_scaling: { rope_type: 'spiral', factor: 2 } }),
+      'ERR_MODEL_UNSUPPORTED',
+      /spiral.*default, linear, llama3/,
+    ],
+    [
+      'a config of another size',
+      (d) => patchConfig(d, { hidden_size: 48, head_dim: 12 }),
+      'ERR_MODEL_CORRUPT',
+      /has shape \[96,36\].*asks for \[96,48\]/,
+    ],
     ['more layers than there are weights', (d) => patchConfig(d, { num_hidden_layers: 9 }), 'ERR_MODEL_CORRUPT', /layers\.2/],
-    ['a config without a key', (d) => patchConfig(d, { hidden_size: null }), 'ERR_MODEL_CORRUPT', /hidden_size must be a positive integer, got null/],
+    [
+      'a config without a key',
+      (d) => patchConfig(d, { hidden_size: null }),
+      'ERR_MODEL_CORRUPT',
+      /hidden_size must be a positive integer, got null/,
+    ],
     ['heads that do not divide', (d) => patchConfig(d, { num_key_value_heads: 2 }), 'ERR_MODEL_CORRUPT', /num_key_value_heads.*divisor/],
-    ['a truncated file', (d) => writeFileSync(join(d, 'model.safetensors'), readFileSync(join(d, 'model.safetensors')).subarray(0, 5000)), 'ERR_MODEL_CORRUPT', /model\.safetensors/],
+    [
+      'a truncated file',
+      (d) => writeFileSync(join(d, 'model.safetensors'), readFileSync(join(d, 'model.safetensors')).subarray(0, 5000)),
+      'ERR_MODEL_CORRUPT',
+      /model\.safetensors/,
+    ],
   ];
   it.each(cases)('%s', async (_name, change, code, message) => {
     const folder = temporaryFolder();
@@ -55,7 +75,10 @@ describe('models', () => {
 
   it('a missing folder', async () => {
     const folder = temporaryFolder();
-    expect(await failure(folder, { model: join(folder, 'nothing') })).toMatchObject({ code: 'ERR_FILE', message: expect.stringContaining('nothing') });
+    expect(await failure(folder, { model: join(folder, 'nothing') })).toMatchObject({
+      code: 'ERR_FILE',
+      message: expect.stringContaining('nothing'),
+    });
   });
 });
 
@@ -64,7 +87,12 @@ describe('data', () => {
     ['malformed JSON', '{"input_ids":[1,2,3]}\n{"input_ids":[1,2', 'ERR_DATA_INVALID', /data\.jsonl:2/],
     ['an empty file', '', 'ERR_DATA_INVALID', /data\.jsonl/],
     ['rows with nothing to learn', '{"input_ids":[1,2,3],"labels":[-100,-100,-100]}\n', 'ERR_DATA_INVALID', /label|learn/],
-    ['labels that truncation cuts off', `{"input_ids":[${'5,'.repeat(40)}5],"labels":[${'-100,'.repeat(40)}5]}\n`, 'ERR_DATA_INVALID', /label|learn/],
+    [
+      'labels that truncation cuts off',
+      `{"input_ids":[${'5,'.repeat(40)}5],"labels":[${'-100,'.repeat(40)}5]}\n`,
+      'ERR_DATA_INVALID',
+      /label|learn/,
+    ],
     ['tokens the model does not know', '{"input_ids":[1,2,3000]}\n', 'ERR_DATA_INVALID', /3000.*0 to 95/],
     ['text without a tokenizer', '{"text":"hello"}\n', 'ERR_CONFIG_INVALID', /tokenizer/],
   ];
@@ -81,7 +109,10 @@ describe('data', () => {
     const folder = temporaryFolder();
     const data = join(folder, 'data.jsonl');
     writeFileSync(data, `${JSON.stringify({ input_ids: Array(80).fill(7) })}\n`);
-    expect(await failure(folder, { data, maxLength: 128 })).toMatchObject({ code: 'ERR_CONFIG_INVALID', message: expect.stringMatching(/80 tokens.*64.*maxLength/) });
+    expect(await failure(folder, { data, maxLength: 128 })).toMatchObject({
+      code: 'ERR_CONFIG_INVALID',
+      message: expect.stringMatching(/80 tokens.*64.*maxLength/),
+    });
   });
 });
 

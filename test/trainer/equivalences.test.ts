@@ -3,7 +3,7 @@ import { threads } from '../../lib/core/device.js';
 import type { HostBatch } from '../../lib/models/batch.js';
 import { fixturePath, pack } from '../parity/fixture.js';
 import { openSession, oracle, product } from '../parity/model-session.js';
-import { sampleBatch, sampleSequences, type Settings, trainedBytes, trainings } from './sessions.js';
+import { type Settings, sampleBatch, sampleSequences, trainedBytes, trainings } from './sessions.js';
 
 /** Weights after three steps, each of the given micro-batches. */
 function trained(model: string, settings: Settings, steps: HostBatch[][] = [1, 2, 3].map((seed) => [sampleBatch(seed)])) {

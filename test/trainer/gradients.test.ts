@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { fixtureNames, fixturePath } from '../parity/fixture.js';
 import { openSession, oracle } from '../parity/model-session.js';
-import { sampleBatch, type Settings } from './sessions.js';
+import { type Settings, sampleBatch } from './sessions.js';
 
 /** d loss / d direction by central differences with Richardson's extrapolation, beside the gradient's own answer. */
 function directional(model: string, settings: Settings): { numeric: number; analytic: number } {

@@ -34,6 +34,12 @@ const baseline = resident();
 const session = new Session({ config, model: readModelConfig(source.config), weights: source.weights, capacity, dry: false });
 const { loss } = session.step([batch], 1, 1e-3);
 globalThis.gc();
-const result = { planned, loss, residentAboveBaseline: resident() - baseline, heapPeak: memoryStatistics().heapPeak, arenaPeak: session.arenaPeakBytes };
+const result = {
+  planned,
+  loss,
+  residentAboveBaseline: resident() - baseline,
+  heapPeak: memoryStatistics().heapPeak,
+  arenaPeak: session.arenaPeakBytes,
+};
 console.log(JSON.stringify(result));
 session.dispose();

@@ -40,7 +40,12 @@ describe.each(models)('memory of %s', (model) => {
 it('a smaller batch replays the plan of the largest', () => {
   const large = sampleBatch();
   const session = openSession(fixturePath('llama'), { method: { type: 'full' }, checkpointing: 'block' }, [large], product);
-  const small = { ...large, inputIds: large.inputIds.slice(0, 9), positions: large.positions.slice(0, 9), targets: large.targets.slice(0, 9) };
+  const small = {
+    ...large,
+    inputIds: large.inputIds.slice(0, 9),
+    positions: large.positions.slice(0, 9),
+    targets: large.targets.slice(0, 9),
+  };
   const batch = { ...small, cuSeqlens: large.cuSeqlens.slice(0, 2), labelRows: large.labelRows.filter((row) => row < 9) };
   expect(session.step([batch], 1, 1e-3).tokens).toBe(9);
   expect(session.arenaPeakBytes).toBeLessThanOrEqual(session.plan().arena);

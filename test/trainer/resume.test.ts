@@ -15,7 +15,10 @@ describe('a run that is stopped and resumed', () => {
     ...Object.entries(trainings),
     ['bf16 with stochastic rounding', { method: { type: 'full' }, dtype: 'bf16', optimizer: { type: 'lomo' } }],
     ['bf16 adamw', { method: { type: 'full' }, dtype: 'bf16', optimizer: { type: 'adamw', stateDtype: 'bf16' } }],
-    ['cosine with warm-up, accumulation, no packing', { schedule: { type: 'cosine', warmupSteps: 3 }, gradientAccumulationSteps: 2, packing: false }],
+    [
+      'cosine with warm-up, accumulation, no packing',
+      { schedule: { type: 'cosine', warmupSteps: 3 }, gradientAccumulationSteps: 2, packing: false },
+    ],
     ['file order', { shuffle: false }],
   ];
   it.each(cases)('%s: continues bit for bit', async (_name, settings) => {
@@ -69,7 +72,10 @@ describe('checkpoints', () => {
     const folder = temporaryFolder();
     const { result } = await trainHere(smallRun(folder), 2);
     const other = smallRun(folder, { resume: result.checkpoint as string, learningRate: 5e-3, method: { type: 'lora', rank: 5 } });
-    await expect(trainHere(other)).rejects.toMatchObject({ code: 'ERR_CHECKPOINT_MISMATCH', message: expect.stringMatching(/method was .*rank.*learningRate was 0.01, now 0.005/s) });
+    await expect(trainHere(other)).rejects.toMatchObject({
+      code: 'ERR_CHECKPOINT_MISMATCH',
+      message: expect.stringMatching(/method was .*rank.*learningRate was 0.01, now 0.005/s),
+    });
   });
 
   it('refuses other data', async () => {

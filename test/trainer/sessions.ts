@@ -11,7 +11,10 @@ export type Settings = Omit<PlanConfigInput, 'model' | 'data' | 'out'>;
 export const trainings: Record<string, Settings> = {
   'lora adamw': { method: { type: 'lora', rank: 4 } },
   'lora adamw with dropout': { method: { type: 'lora', rank: 4, dropout: 0.3 } },
-  'rslora sgd on o_proj and down_proj': { method: { type: 'lora', rank: 3, useRslora: true, targets: ['o_proj', 'down_proj'] }, optimizer: { type: 'sgd' } },
+  'rslora sgd on o_proj and down_proj': {
+    method: { type: 'lora', rank: 3, useRslora: true, targets: ['o_proj', 'down_proj'] },
+    optimizer: { type: 'sgd' },
+  },
   'lora on the last layer': { method: { type: 'lora', rank: 4, trainLastLayers: 1 } },
   'lora fused adamw': { method: { type: 'lora', rank: 4 }, optimizer: { type: 'adamw', fused: true } },
   'full adamw': { method: { type: 'full' } },
