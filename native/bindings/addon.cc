@@ -1,4 +1,5 @@
-// The JavaScript surface of the engine: describe, call, workspaceBytes, memory segments, threads. Nothing else includes napi.h.
+// The JavaScript surface of the engine: describe, call, workspaceBytes, memory segments, threads. Nothing else includes
+// napi.h.
 #include <napi.h>
 
 #include <cstring>
@@ -36,9 +37,7 @@ Napi::Value guard(const Napi::Env& env, F&& f) {
     Napi::Error error = Napi::Error::New(env, e.what());
     error.Set("code", Napi::String::New(env, e.code));
     throw error;
-  } catch (const Napi::Error&) {
-    throw;
-  } catch (const std::bad_alloc&) {
+  } catch (const Napi::Error&) { throw; } catch (const std::bad_alloc&) {
     Napi::Error error = Napi::Error::New(env, "the system has no memory left");
     error.Set("code", Napi::String::New(env, "ERR_OUT_OF_MEMORY"));
     throw error;
@@ -166,7 +165,9 @@ Napi::Value call(const Napi::CallbackInfo& info) {
     const double* slots = instance(info.Env()).slots;
     switch (static_cast<OpIndex>(info[1].As<Napi::Number>().Int32Value())) {
 #define NFT_OP(op, Args, ref, cpu, workspace) \
-  case OpIndex::op: call_op<Args>(d.op, slots, dry); break;
+  case OpIndex::op:                           \
+    call_op<Args>(d.op, slots, dry);          \
+    break;
 #include "../ops/ops.def"
 #undef NFT_OP
       default: fail("ERR_SHAPE", "unknown op number");
@@ -182,8 +183,10 @@ Napi::Value workspace_bytes(const Napi::CallbackInfo& info) {
     const double* slots = instance(info.Env()).slots;
     size_t bytes = 0;
     switch (static_cast<OpIndex>(info[1].As<Napi::Number>().Int32Value())) {
-#define NFT_OP(op, Args, ref, cpu, workspace) \
-  case OpIndex::op: bytes = query_workspace<Args>(d.op##_workspace, slots); break;
+#define NFT_OP(op, Args, ref, cpu, workspace)               \
+  case OpIndex::op:                                         \
+    bytes = query_workspace<Args>(d.op##_workspace, slots); \
+    break;
 #include "../ops/ops.def"
 #undef NFT_OP
       default: fail("ERR_SHAPE", "unknown op number");

@@ -1,6 +1,6 @@
 #pragma once
-// Values of quantized blocks of 32 elements, laid out as in GGUF (dtype.h names the fields). Scales are f16, products exact in
-// f32. 4-bit blocks: byte j holds element j in its low and element j + 16 in its high half.
+// Values of quantized blocks of 32 elements, laid out as in GGUF (dtype.h names the fields). Scales are f16, products exact
+// in f32. 4-bit blocks: byte j holds element j in its low and element j + 16 in its high half.
 //   q8_0: x = d * q, q in [-128, 127];  q4_0: x = d * (q - 8), q in [0, 15];  q4_1: x = d * q + m, q in [0, 15]
 #include <cstdint>
 #include <cstring>

@@ -22,8 +22,8 @@ struct InstructionSet {
 constexpr InstructionSet kInstructionSets[] = {
     {"avx512", cpu::avx512::table,
      [] {
-       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-              __builtin_cpu_supports("avx512vl");
+       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
      }},
     {"avx2", cpu::avx2::table, [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }},
     {"baseline", cpu::baseline::table, [] { return true; }},

@@ -17,7 +17,7 @@ struct DTypeInfo {
 
 // Index = DType. q8_0: f16 scale + 32 x i8. q4_0: f16 scale + 16 B of nibbles. q4_1: f16 scale, f16 min + 16 B of nibbles.
 constexpr DTypeInfo kDTypes[] = {
-    {"f64", 1, 8}, {"f32", 1, 4},  {"f16", 1, 2},   {"bf16", 1, 2},  {"i32", 1, 4},
+    {"f64", 1, 8}, {"f32", 1, 4},    {"f16", 1, 2},    {"bf16", 1, 2},   {"i32", 1, 4},
     {"u8", 1, 1},  {"q8_0", 32, 34}, {"q4_0", 32, 18}, {"q4_1", 32, 20},
 };
 static_assert(sizeof(kDTypes) / sizeof(kDTypes[0]) == static_cast<size_t>(DType::count));

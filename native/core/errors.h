@@ -17,6 +17,6 @@ struct Error : std::runtime_error {
 [[noreturn]] void fail_dtype(const char* op, const char* argument, const char* wanted, const Tensor& got);
 [[noreturn]] void fail(const char* code, const std::string& message);
 [[noreturn]] void fail(const char* code, const char* message);  // for kernels: keeps std::string out of their wide code
-std::string describe(const Tensor& t);  // "f32 [4, 16]"
+std::string describe(const Tensor& t);                          // "f32 [4, 16]"
 
 }  // namespace nft

@@ -16,9 +16,7 @@ NFT_INLINE uint64_t bits(uint64_t key, uint64_t counter) {
 }
 
 // Uniform in [0, 1) with 24 bits, exact in f32.
-NFT_INLINE float uniform(uint64_t key, uint64_t counter) {
-  return static_cast<float>(bits(key, counter) >> 40) * 0x1p-24f;
-}
+NFT_INLINE float uniform(uint64_t key, uint64_t counter) { return static_cast<float>(bits(key, counter) >> 40) * 0x1p-24f; }
 
 // The 16 random bits of element i for stochastic rounding: four elements share one draw.
 NFT_INLINE uint32_t bits16(uint64_t key, uint64_t i) {

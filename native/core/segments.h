@@ -17,16 +17,17 @@ struct SegmentView {
   bool writable;
 };
 
-SegmentId allocate_segment(size_t bytes, SegmentCategory category);  // zero-filled, 64-byte aligned; throws ERR_OUT_OF_MEMORY
-SegmentId map_file(const std::string& path);                         // read-only; throws ERR_FILE
-void release_segment(SegmentId id);                                  // throws ERR_DISPOSED when already released
-SegmentView segment(SegmentId id);                                   // throws ERR_DISPOSED
+SegmentId allocate_segment(size_t bytes,
+                           SegmentCategory category);  // zero-filled, 64-byte aligned; throws ERR_OUT_OF_MEMORY
+SegmentId map_file(const std::string& path);           // read-only; throws ERR_FILE
+void release_segment(SegmentId id);                    // throws ERR_DISPOSED when already released
+SegmentView segment(SegmentId id);                     // throws ERR_DISPOSED
 
 struct MemoryStatistics {
   int64_t current[static_cast<int>(SegmentCategory::count)];
   int64_t peak[static_cast<int>(SegmentCategory::count)];
   int64_t heap_current, heap_peak;  // of all heap segments together
-  int64_t allocations;  // heap segments ever made
+  int64_t allocations;              // heap segments ever made
 };
 MemoryStatistics memory_statistics();
 void reset_memory_peak();

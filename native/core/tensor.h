@@ -28,10 +28,14 @@ struct Tensor {
   // Bytes of one row / from the first to the last element of the view.
   NFT_MEMBER int64_t row_bytes() const { return cols() / info(dtype).block_elements * info(dtype).block_bytes; }
   NFT_MEMBER int64_t stride_bytes() const { return row_stride / info(dtype).block_elements * info(dtype).block_bytes; }
-  NFT_MEMBER int64_t extent_bytes() const { return rows() == 0 || cols() == 0 ? 0 : (rows() - 1) * stride_bytes() + row_bytes(); }
+  NFT_MEMBER int64_t extent_bytes() const {
+    return rows() == 0 || cols() == 0 ? 0 : (rows() - 1) * stride_bytes() + row_bytes();
+  }
 
   template <class T>
-  NFT_MEMBER T* as() const { return static_cast<T*>(data); }
+  NFT_MEMBER T* as() const {
+    return static_cast<T*>(data);
+  }
   NFT_MEMBER char* row(int64_t i) const { return static_cast<char*>(data) + i * stride_bytes(); }
 };
 

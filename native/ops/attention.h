@@ -1,8 +1,8 @@
 #pragma once
 // Causal attention over variable-length packed sequences with grouped heads; no T x T matrix in memory
 // (Dao et al. 2022, arXiv 2205.14135: forward keeps only the log-sum-exp, backward recomputes).
-// Sequence s owns query rows [cu_q[s], cu_q[s+1]) and key rows [cu_k[s], cu_k[s+1]); with lq queries and lk keys, query i has
-// position p = i + lk - lq and attends to keys j with p - window < j <= p (window 0 = all). Query head h reads key head
+// Sequence s owns query rows [cu_q[s], cu_q[s+1]) and key rows [cu_k[s], cu_k[s+1]); with lq queries and lk keys, query i
+// has position p = i + lk - lq and attends to keys j with p - window < j <= p (window 0 = all). Query head h reads key head
 // h / (heads / kv_heads).
 //   z = scale * q k^T;  z = softcap * tanh(z / softcap) if softcap > 0;  o = softmax(z) v;  lse = log sum exp z
 // q, o [N, heads * D], k, v [Nk, kv_heads * D], all float, rows may be strided; lse [N, heads] f32 (f64 on ref).
@@ -23,7 +23,8 @@ struct AttentionShape {
     v.real("scale", scale);
     v.real("softcap", softcap);
   }
-  void check(const char* op, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& cu_q, const Tensor& cu_k) const {
+  void check(const char* op, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& cu_q,
+             const Tensor& cu_k) const {
     check::float_type(op, "q", q);
     check::float_type(op, "k", k);
     check::float_type(op, "v", v);
@@ -67,7 +68,8 @@ struct AttentionForward {
 };
 
 // do = dL/do. With p = exp(z - lse), dp = do v^T, delta = rowsum(do * o), dz = p * (dp - delta) [* (1 - (z/softcap)^2)]:
-//   dv = p^T do;  dq = scale * dz k;  dk = scale * dz^T q. Written, not added. Summation order fixed: repeatable bit for bit.
+//   dv = p^T do;  dq = scale * dz k;  dk = scale * dz^T q. Written, not added. Summation order fixed: repeatable bit for
+//   bit.
 struct AttentionBackward {
   static constexpr const char* kName = "attention_backward";
   Tensor dout, q, k, v, o, lse, cu_q, cu_k, dq, dk, dv;

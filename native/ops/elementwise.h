@@ -97,7 +97,8 @@ struct Dropout {
   }
 };
 
-// y[i] = x[index[i]]: whole rows, byte for byte (also of quantized weights). index [n] i32 in [0, rows of x), else ERR_SHAPE.
+// y[i] = x[index[i]]: whole rows, byte for byte (also of quantized weights). index [n] i32 in [0, rows of x), else
+// ERR_SHAPE.
 struct GatherRows {
   static constexpr const char* kName = "gather_rows";
   Tensor x, index, y;
@@ -131,8 +132,10 @@ struct ScatterRows {
   }
 };
 
-// kind 0: y[i] = low + (high - low) * uniform(seed, i); kind 1: normal with mean low and standard deviation high (Box-Muller),
-//   y[i] = low + high * sqrt(-2 ln u) * cos(2 pi v), u = (top 24 bits + 1) / 2^24, v = (next 24 bits) / 2^24 of bits(seed, i).
+// kind 0: y[i] = low + (high - low) * uniform(seed, i); kind 1: normal with mean low and standard deviation high
+// (Box-Muller),
+//   y[i] = low + high * sqrt(-2 ln u) * cos(2 pi v), u = (top 24 bits + 1) / 2^24, v = (next 24 bits) / 2^24 of bits(seed,
+//   i).
 // Element i depends only on (seed, i).
 struct RandomFill {
   static constexpr const char* kName = "random_fill";

@@ -45,8 +45,9 @@ struct EmbeddingBackward {
   }
 };
 
-// The same gradient, consumed at once: weight = update(weight, gradient), for all V rows (rows without a token have gradient 0,
-// so that weight decay and moments behave as with a buffer). Bit-equal to embedding_backward into zeros + optimizer_update.
+// The same gradient, consumed at once: weight = update(weight, gradient), for all V rows (rows without a token have gradient
+// 0, so that weight decay and moments behave as with a buffer). Bit-equal to embedding_backward into zeros +
+// optimizer_update.
 struct EmbeddingUpdate {
   static constexpr const char* kName = "embedding_update";
   Tensor ids, dy, weight;

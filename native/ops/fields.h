@@ -17,14 +17,14 @@ enum class Access : int32_t { in, out, inout };
 // kind indexes updates.def. What state and hyper mean is said in the header of each rule in native/updates/.
 struct UpdateRule {
   int64_t kind = 0;
-  Tensor state0, state1;    // shape of the weight; dtype f32 or bf16 (f64 on ref)
+  Tensor state0, state1;  // shape of the weight; dtype f32 or bf16 (f64 on ref)
   double learning_rate = 0;
   double weight_decay = 0;  // decoupled: w *= 1 - learning_rate * weight_decay, before the step
   double grad_scale = 1;    // multiplies the gradient: 1 / loss scale, global-norm clip coefficient
   double clip_value = 0;    // clamps the scaled gradient to [-clip_value, clip_value]; 0 = off
   double hyper0 = 0, hyper1 = 0, hyper2 = 0, hyper3 = 0;
-  int64_t step = 1;         // optimizer step, from 1
-  int64_t seed = 0;         // key of the stochastic rounding; element i uses bits16(seed, i)
+  int64_t step = 1;                 // optimizer step, from 1
+  int64_t seed = 0;                 // key of the stochastic rounding; element i uses bits16(seed, i)
   int64_t stochastic_rounding = 0;  // 1: 16-bit weights are rounded stochastically
 
   template <class V>
@@ -49,10 +49,10 @@ struct UpdateRule {
 
 // Checks shared by the ops; each throws with the op's and the argument's name.
 namespace check {
-void float_type(const char* op, const char* argument, const Tensor& t);             // f64, f32, f16 or bf16
-void any_weight(const char* op, const char* argument, const Tensor& t);             // float or quantized
+void float_type(const char* op, const char* argument, const Tensor& t);  // f64, f32, f16 or bf16
+void any_weight(const char* op, const char* argument, const Tensor& t);  // float or quantized
 void type(const char* op, const char* argument, const Tensor& t, DType wanted);
-void accumulator(const char* op, const char* argument, const Tensor& t);            // f32 or f64
+void accumulator(const char* op, const char* argument, const Tensor& t);  // f32 or f64
 void shape(const char* op, const char* argument, const Tensor& t, int64_t d0);
 void shape(const char* op, const char* argument, const Tensor& t, int64_t d0, int64_t d1);
 void same_shape(const char* op, const char* argument, const Tensor& t, const char* other_name, const Tensor& other);

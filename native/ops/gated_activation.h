@@ -27,8 +27,8 @@ struct GatedActivationForward {
   }
 };
 
-// dup = dy * f(gate); dgate = dy * up * f'(gate). dgate may alias gate, dup may alias up, y may alias dy. y, where present, receives
-// f(gate) * up again, so that the forward need not keep it.
+// dup = dy * f(gate); dgate = dy * up * f'(gate). dgate may alias gate, dup may alias up, y may alias dy. y, where present,
+// receives f(gate) * up again, so that the forward need not keep it.
 struct GatedActivationBackward {
   static constexpr const char* kName = "gated_activation_backward";
   Tensor dy, gate, up, dgate, dup, y;

@@ -122,8 +122,8 @@ struct LinearBackwardBias {
   }
 };
 
-// weight = update(weight, scale * dy^T x): the gradient exists only as a strip of rows in the workspace (LOMO, Lv et al. 2023,
-// arXiv 2306.09782). Bit-equal to linear_backward_weight into zeros + optimizer_update.
+// weight = update(weight, scale * dy^T x): the gradient exists only as a strip of rows in the workspace (LOMO, Lv et al.
+// 2023, arXiv 2306.09782). Bit-equal to linear_backward_weight into zeros + optimizer_update.
 struct LinearBackwardWeightUpdate {
   static constexpr const char* kName = "linear_backward_weight_update";
   Tensor dy, x, weight;

@@ -3,11 +3,11 @@
 //   z = logits; z = softcap * tanh(z / softcap) if softcap > 0;  nll[n] = logsumexp(z[n]) - z[n, targets[n]]
 //   loss_sum += sum_n weights[n] * nll[n];   dz[n, v] = weights[n] * (softmax(z[n])[v] - [v == targets[n]])
 //   dh = dlogits weight;  dweight += dlogits^T h
-// h, dh [N, C] float; weight [V, C] any format; targets [N] i32 in [0, V), or negative = no loss (its weight and nll count as 0);
-// weights [N] f32 (f64 on ref): the objective's per-token weights, normalisation included; loss_sum [1] f64, added to;
-// dweight [V, C] f32 (f64 on ref), added to; lse, nll [N] f32 (f64 on ref), 0 for a token without a target, whose logits are not
-// made at all. dh, dweight, lse, nll are each made only if present.
-// Sums over V and over N are taken in a fixed order. Chunk size is the kernel's choice.
+// h, dh [N, C] float; weight [V, C] any format; targets [N] i32 in [0, V), or negative = no loss (its weight and nll count
+// as 0); weights [N] f32 (f64 on ref): the objective's per-token weights, normalisation included; loss_sum [1] f64, added
+// to; dweight [V, C] f32 (f64 on ref), added to; lse, nll [N] f32 (f64 on ref), 0 for a token without a target, whose logits
+// are not made at all. dh, dweight, lse, nll are each made only if present. Sums over V and over N are taken in a fixed
+// order. Chunk size is the kernel's choice.
 #include "fields.h"
 
 namespace nft {

@@ -5,8 +5,8 @@
 
 namespace nft {
 
-// cos[n,i] = scale * cos(positions[n] * inv_freq[i]), sin likewise. positions [N] i32; inv_freq [R] f32 or f64; cos, sin [N, R].
-// The product is formed in inv_freq's type, as the reference implementations do (f32), which matters for long contexts.
+// cos[n,i] = scale * cos(positions[n] * inv_freq[i]), sin likewise. positions [N] i32; inv_freq [R] f32 or f64; cos, sin [N,
+// R]. The product is formed in inv_freq's type, as the reference implementations do (f32), which matters for long contexts.
 struct RopeTable {
   static constexpr const char* kName = "rope_table";
   Tensor positions, inv_freq, cos, sin;

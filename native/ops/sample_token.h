@@ -2,10 +2,9 @@
 // Draws one token id per row of logits. temperature 0: the largest logit (the lowest id among equals). Otherwise softmax of
 // logits / temperature, cut to the top_k largest (0 = all), then to the smallest set with probability >= top_p (1 = all;
 // Holtzman et al. 2019, arXiv 1904.09751), drawn with uniform(seed, row).
-// Tokens are taken in the order of falling logits, equals by rising id; probabilities are normalised again after each cut; the
-// token drawn is the first whose cumulative probability is above uniform(seed, row).
-// logits [N, V] float; token [N] i32. A row with NaN, or whose largest logit is infinite, gives
-// ERR_NONFINITE_LOSS.
+// Tokens are taken in the order of falling logits, equals by rising id; probabilities are normalised again after each cut;
+// the token drawn is the first whose cumulative probability is above uniform(seed, row). logits [N, V] float; token [N] i32.
+// A row with NaN, or whose largest logit is infinite, gives ERR_NONFINITE_LOSS.
 #include "fields.h"
 
 namespace nft {

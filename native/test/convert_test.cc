@@ -64,7 +64,8 @@ TEST(convert, bf16_rounds_to_nearest_even) {
   check_rounding(0x7F7F, bf16_to_f32, f32_to_bf16);
   CHECK(f32_to_bf16(std::numeric_limits<float>::max()) == 0x7F80);
   CHECK(f32_to_bf16(-kInfinity) == 0xFF80);
-  for (uint32_t low = 1; low < 0x10000u; ++low) CHECK(std::isnan(bf16_to_f32(f32_to_bf16(f32_from_bits(0x7F800000u | low)))));
+  for (uint32_t low = 1; low < 0x10000u; ++low)
+    CHECK(std::isnan(bf16_to_f32(f32_to_bf16(f32_from_bits(0x7F800000u | low)))));
 }
 
 // Over all 2^16 draws the number of roundings up is the discarded fraction, so the mean is x itself.

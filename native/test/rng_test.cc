@@ -8,8 +8,8 @@ namespace nft {
 
 // First outputs of SplitMix64 seeded with 1234567, the test vector its ports use.
 TEST(rng, is_splitmix64) {
-  const uint64_t expected[] = {6457827717110365317ull, 3203168211198807973ull, 9817491932198370423ull, 4593380528125082431ull,
-                               16408922859458223821ull};
+  const uint64_t expected[] = {6457827717110365317ull, 3203168211198807973ull, 9817491932198370423ull,
+                               4593380528125082431ull, 16408922859458223821ull};
   for (uint64_t i = 0; i < 5; ++i) CHECK(rng::bits(1234567, i) == expected[i]);
 }
 

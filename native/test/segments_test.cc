@@ -63,7 +63,8 @@ TEST(segments, stale_and_unknown_ids_are_errors) {
 
 TEST(segments, statistics_follow_every_category) {
   const MemoryStatistics before = memory_statistics();
-  const SegmentId a = allocate_segment(1000, SegmentCategory::gradients), b = allocate_segment(500, SegmentCategory::gradients);
+  const SegmentId a = allocate_segment(1000, SegmentCategory::gradients),
+                  b = allocate_segment(500, SegmentCategory::gradients);
   CHECK(current(SegmentCategory::gradients) == before.current[1] + 1500);
   release_segment(a);
   const MemoryStatistics after = memory_statistics();

@@ -1,5 +1,6 @@
 #pragma once
-// A test is TEST(group, name) { ... CHECK(condition); ... }. A failed CHECK prints where and goes on; a test fails when one did.
+// A test is TEST(group, name) { ... CHECK(condition); ... }. A failed CHECK prints where and goes on; a test fails when one
+// did.
 #include <string>
 
 #include "../core/errors.h"
@@ -16,9 +17,7 @@ template <class F>
 std::string error_code(F&& f) {
   try {
     f();
-  } catch (const Error& e) {
-    return e.code;
-  } catch (...) {
+  } catch (const Error& e) { return e.code; } catch (...) {
     return "another exception";
   }
   return "no exception";
@@ -27,7 +26,7 @@ std::string error_code(F&& f) {
 }  // namespace nft::test
 
 #define CHECK(...) ::nft::test::report(static_cast<bool>(__VA_ARGS__), #__VA_ARGS__, __FILE__, __LINE__)
-#define TEST(group, name)                                                                                  \
-  static void group##_##name();                                                                            \
-  static const ::nft::test::Registration group##_##name##_registration(#group, #name, group##_##name);     \
+#define TEST(group, name)                                                                              \
+  static void group##_##name();                                                                        \
+  static const ::nft::test::Registration group##_##name##_registration(#group, #name, group##_##name); \
   static void group##_##name()

@@ -53,9 +53,7 @@ TEST(thread_pool, the_first_exception_comes_back_and_the_pool_lives_on) {
         if (i == bad) throw std::runtime_error("item " + std::to_string(i));
         ++ran;
       });
-    } catch (const std::runtime_error& e) {
-      caught = e.what();
-    }
+    } catch (const std::runtime_error& e) { caught = e.what(); }
     CHECK(caught == "item " + std::to_string(bad));
     CHECK(ran >= 75 && ran < 100);
   }

@@ -1,5 +1,6 @@
 #pragma once
-// AdamW (Loshchilov & Hutter 2017, arXiv 1711.05101), in PyTorch's order of operations. hyper0 beta1, hyper1 beta2, hyper2 eps.
+// AdamW (Loshchilov & Hutter 2017, arXiv 1711.05101), in PyTorch's order of operations. hyper0 beta1, hyper1 beta2, hyper2
+// eps.
 //   w *= 1 - lr * weight_decay;  m += (g - m) * (1 - beta1);  v = v * beta2 + (1 - beta2) * g^2
 //   w -= lr / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
 // state0 = m, state1 = v.

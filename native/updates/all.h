@@ -1,6 +1,6 @@
 #pragma once
-// Every update rule, and the dispatch from UpdateRule::kind to one. A rule is a template on the arithmetic type T (f32 on the
-// CPU, f64 on ref) with
+// Every update rule, and the dispatch from UpdateRule::kind to one. A rule is a template on the arithmetic type T (f32 on
+// the CPU, f64 on ref) with
 //   static constexpr int kStates             how many of state0, state1 it needs
 //   static Rule from(const UpdateRule&)      what the rule's header says hyper0..3 mean, prepared once per call
 //   T apply(T w, T g, T& state0, T& state1)  the new weight; g comes from update_gradient
@@ -21,10 +21,10 @@ NFT_INLINE T update_gradient(const UpdateRule& rule, T grad) {
 template <class T, class F>
 NFT_INLINE bool with_rule(const UpdateRule& rule, F&& f) {
   int64_t kind = 0;
-#define NFT_UPDATE(name, Rule)     \
-  if (rule.kind == kind++) {       \
-    f(Rule<T>::from(rule));        \
-    return true;                   \
+#define NFT_UPDATE(name, Rule) \
+  if (rule.kind == kind++) {   \
+    f(Rule<T>::from(rule));    \
+    return true;               \
   }
 #include "updates.def"
 #undef NFT_UPDATE

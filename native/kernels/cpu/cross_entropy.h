@@ -28,9 +28,10 @@ NFT_INLINE int64_t labelled_tokens(const Tensor& targets, int32_t* index) {
 NFT_INLINE void cap_logits(float* z, int64_t n, float softcap) {
   if (!(softcap > 0)) return;
   const float inverse = 1 / softcap;
-  for_vectors(n, [&](int64_t i, int count) __attribute__((always_inline)) {
-    store_n(z + i, simd::tanh(load_n(z + i, count) * inverse) * softcap, count);
-  });
+  for_vectors(
+      n, [&](int64_t i, int count) __attribute__((always_inline)) {
+        store_n(z + i, simd::tanh(load_n(z + i, count) * inverse) * softcap, count);
+      });
 }
 
 // z[i] = weight * (exp(z[i] - lse) - [i == target]) * dz/dlogit, in place. A token of weight 0 has gradient 0 whatever z is.
@@ -42,10 +43,11 @@ NFT_INLINE void logit_gradient(float* z, int64_t n, float lse, int64_t target, f
   }
   const float inverse = softcap > 0 ? 1 / softcap : 0;
   const float at_target = target >= 0 && target < n ? z[target] : 0;
-  for_vectors(n, [&](int64_t i, int count) __attribute__((always_inline)) {
-    const simd::f32v x = load_n(z + i, count), t = x * inverse;
-    store_n(z + i, (simd::exp(x - lse) * weight) * (1.f - t * t), count);
-  });
+  for_vectors(
+      n, [&](int64_t i, int count) __attribute__((always_inline)) {
+        const simd::f32v x = load_n(z + i, count), t = x * inverse;
+        store_n(z + i, (simd::exp(x - lse) * weight) * (1.f - t * t), count);
+      });
   if (target >= 0 && target < n) {
     const float t = at_target * inverse;
     z[target] = (simd::exp(simd::set1(at_target - lse))[0] - 1) * weight * (1 - t * t);

@@ -22,22 +22,24 @@ int64_t aligned(int64_t bytes) { return ceil_div(bytes, 64) * 64; }
 // log sum exp z. NaN if any z is NaN.
 double log_sum_exp(const float* z, int64_t n) {
   f32v largest = set1(-__builtin_inff());
-  for_vectors(n, [&](int64_t i, int count) __attribute__((always_inline)) {
-    f32v x = load_n(z + i, count);
-    if (count < kLanes) {  // lanes beyond the end repeat the last value
-      for (int lane = count; lane < kLanes; ++lane) x[lane] = z[n - 1];
-    }
-    largest = simd::max(largest, x);
-  });
+  for_vectors(
+      n, [&](int64_t i, int count) __attribute__((always_inline)) {
+        f32v x = load_n(z + i, count);
+        if (count < kLanes) {  // lanes beyond the end repeat the last value
+          for (int lane = count; lane < kLanes; ++lane) x[lane] = z[n - 1];
+        }
+        largest = simd::max(largest, x);
+      });
   const float offset = reduce_max(largest);
   double sum = 0;
   for (int64_t begin = 0; begin < n; begin += kSumBlock) {
     f32v block = zero();
-    for_vectors(min64(kSumBlock, n - begin), [&](int64_t i, int count) __attribute__((always_inline)) {
-      f32v e = simd::exp(load_n(z + begin + i, count) - offset);
-      for (int lane = count; lane < kLanes; ++lane) e[lane] = 0;
-      block += e;
-    });
+    for_vectors(
+        min64(kSumBlock, n - begin), [&](int64_t i, int count) __attribute__((always_inline)) {
+          f32v e = simd::exp(load_n(z + begin + i, count) - offset);
+          for (int lane = count; lane < kLanes; ++lane) e[lane] = 0;
+          block += e;
+        });
     sum += reduce_add(block);
   }
   const bool finite = sum >= 1 && sum < 1e300;

@@ -104,8 +104,7 @@ void linear_cross_entropy_update(const LinearCrossEntropyUpdate& a, Context& c) 
     gradient.out.stride_bytes = width * 4;
     gradient.inner_block = cross_entropy_chunk(vocabulary);  // the sums of linear_cross_entropy's chunks, in its order
     multiply(gradient, rest, c.threads);
-    if (a.ids.present)
-      add_embedding_rows(a.ids, a.embedding_dy, static_cast<float>(a.embedding_scale), first, count, grad);
+    if (a.ids.present) add_embedding_rows(a.ids, a.embedding_dy, static_cast<float>(a.embedding_scale), first, count, grad);
     update_range(a.rule, a.weight, first * width, count * width, grad);
   }
 }

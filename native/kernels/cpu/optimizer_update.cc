@@ -22,10 +22,12 @@ void store_stochastic(const Tensor& weight, uint64_t seed, int64_t first, const 
   const uint16_t* r = random + (first & 3);
   uint16_t* y = weight.as<uint16_t>() + first;
   if (weight.dtype == DType::bf16) {
-    for_vectors(n, [&](int64_t i, int count) __attribute__((always_inline)) {
-      const simd::u16v rounded = simd::to_bf16_stochastic(load_n(x + i, count), simd::widen(simd::load_u16(r + i, count)));
-      simd::store_u16(y + i, rounded, count);
-    });
+    for_vectors(
+        n, [&](int64_t i, int count) __attribute__((always_inline)) {
+          const simd::u16v rounded =
+              simd::to_bf16_stochastic(load_n(x + i, count), simd::widen(simd::load_u16(r + i, count)));
+          simd::store_u16(y + i, rounded, count);
+        });
   } else {
     for (int64_t i = 0; i < n; ++i) y[i] = f32_to_f16_stochastic(x[i], r[i]);
   }

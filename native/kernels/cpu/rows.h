@@ -109,12 +109,13 @@ void map_elements(const Tensor* const (&in)[kIn], const Tensor* const (&out)[kOu
       float* y[kOut];
       for (int i = 0; i < kIn; ++i) x[i] = load_tile(*in[i], row, col, n, buffer[i]);
       for (int i = 0; i < kOut; ++i) y[i] = tile_target(*out[i], row, col, buffer[kIn + i]);
-      for_vectors(n, [&](int64_t i, int count) __attribute__((always_inline)) {
-        simd::f32v a[kIn], b[kOut];
-        for (int k = 0; k < kIn; ++k) a[k] = load_n(x[k] + i, count);
-        f(a, b, row * cols + col + i);
-        for (int k = 0; k < kOut; ++k) store_n(y[k] + i, b[k], count);
-      });
+      for_vectors(
+          n, [&](int64_t i, int count) __attribute__((always_inline)) {
+            simd::f32v a[kIn], b[kOut];
+            for (int k = 0; k < kIn; ++k) a[k] = load_n(x[k] + i, count);
+            f(a, b, row * cols + col + i);
+            for (int k = 0; k < kOut; ++k) store_n(y[k] + i, b[k], count);
+          });
       for (int i = 0; i < kOut; ++i) store_tile(*out[i], row, col, n, y[i]);
     }
   });

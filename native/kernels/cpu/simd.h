@@ -1,7 +1,8 @@
 #pragma once
-// A thin layer over GCC/Clang vector extensions: one f32 vector type as wide as the instruction set of this translation unit,
-// arithmetic by the ordinary operators (+ - * / < | ...), and named functions for what operators do not cover.
-// Functions with a count handle the first `count` lanes, 0 <= count <= kLanes; memory beyond them is neither read nor written.
+// A thin layer over GCC/Clang vector extensions: one f32 vector type as wide as the instruction set of this translation
+// unit, arithmetic by the ordinary operators (+ - * / < | ...), and named functions for what operators do not cover.
+// Functions with a count handle the first `count` lanes, 0 <= count <= kLanes; memory beyond them is neither read nor
+// written.
 #include <cstdint>
 #include <cstring>
 #include <utility>

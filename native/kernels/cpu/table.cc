@@ -7,9 +7,10 @@
 
 namespace nft::cpu::NFT_ISA {
 
-#define NFT_OP(op, Args, ref, cpu, workspace)                                                                              \
-  NFT_PICK(cpu, void op(const Args&, Context&);                                                                            \
-           , static void op(const Args&, Context&) { fail("ERR_DEVICE_UNAVAILABLE", "[" #op "] has no cpu kernel"); })     \
+#define NFT_OP(op, Args, ref, cpu, workspace)                                                                     \
+  NFT_PICK(                                                                                                       \
+      cpu, void op(const Args&, Context&);                                                                        \
+      , static void op(const Args&, Context&) { fail("ERR_DEVICE_UNAVAILABLE", "[" #op "] has no cpu kernel"); }) \
   NFT_PICK(NFT_AND(cpu, workspace), size_t op##_workspace(const Args&, const Context&);, NFT_EMPTY)
 #include "../../ops/ops.def"
 #undef NFT_OP

@@ -3,7 +3,13 @@
 #include "../../core/device.h"
 
 namespace nft::cpu {
-namespace baseline { const Device& table(); }
-namespace avx2 { const Device& table(); }
-namespace avx512 { const Device& table(); }
+namespace baseline {
+const Device& table();
+}
+namespace avx2 {
+const Device& table();
+}
+namespace avx512 {
+const Device& table();
+}
 }  // namespace nft::cpu

@@ -1,5 +1,5 @@
-#include "../../core/context.h"
 #include "../../ops/linear.h"
+#include "../../core/context.h"
 #include "access.h"
 #include "update.h"
 

@@ -8,8 +8,9 @@
 namespace nft::ref {
 
 #define NFT_OP(op, Args, ref, cpu, workspace) \
-  NFT_PICK(ref, void op(const Args&, Context&);                                                                            \
-           , static void op(const Args&, Context&) { fail("ERR_DEVICE_UNAVAILABLE", "[" #op "] has no ref kernel"); })
+  NFT_PICK(                                   \
+      ref, void op(const Args&, Context&);    \
+      , static void op(const Args&, Context&) { fail("ERR_DEVICE_UNAVAILABLE", "[" #op "] has no ref kernel"); })
 #include "../../ops/ops.def"
 #undef NFT_OP
 

@@ -17,7 +17,7 @@ constexpr int64_t kCachedBytes = 512 << 10;
 // Below this many multiply-adds waking other threads costs more than it saves.
 constexpr int64_t kParallelWork = 1 << 17;
 
-constexpr int64_t kRowPanelFloats = kLanes;     // per inner element
+constexpr int64_t kRowPanelFloats = kLanes;  // per inner element
 constexpr int64_t kColPanelFloats = kTileCols;
 
 // Bytes of packed panels of one operand in a superblock.
@@ -256,9 +256,8 @@ void multiply(const Problem& problem, void* workspace, int threads) {
           if (pack_b) pack_col_panels(s, s.col_panels * t / workers, s.col_panels * (t + 1) / workers);
         });
         const int64_t tiles = s.row_panels * s.col_panels;
-        ThreadPool::instance().run(workers, [&](int64_t t, int) {
-          compute_tiles(s, tiles * t / workers, tiles * (t + 1) / workers);
-        });
+        ThreadPool::instance().run(
+            workers, [&](int64_t t, int) { compute_tiles(s, tiles * t / workers, tiles * (t + 1) / workers); });
         s.first_pass = false;
       } while (!s.last_pass);
     }

@@ -3,8 +3,8 @@
 //
 // Blocking (after Goto & van de Geijn 2008; Van Zee & van de Geijn 2015, BLIS): both operands of a superblock of C are
 // packed as f32 panels into the workspace by all threads, then the tiles of the superblock are shared out. The inner
-// dimension is cut into blocks of inner_block; block sums are added up in order. An element of C therefore depends only on its operands and
-// inner_block, never on the number of threads, on superblocks or on its neighbours.
+// dimension is cut into blocks of inner_block; block sums are added up in order. An element of C therefore depends only on
+// its operands and inner_block, never on the number of threads, on superblocks or on its neighbours.
 #include "../../../core/dtype.h"
 #include "../../../core/tensor.h"
 #include "../isa.h"

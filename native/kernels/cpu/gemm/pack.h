@@ -80,8 +80,7 @@ void pack_rows(const Matrix& m, int64_t first, int count, int64_t k0, int64_t in
 #pragma GCC unroll 16
       for (int i = 0; i < kLanes; ++i) r[i] = Row::load(rows[i], k0 + k);
     } else {
-      for (int i = 0; i < kLanes; ++i)
-        r[i] = i < count ? Row::load(rows[i], k0 + k, width) * factor : zero();
+      for (int i = 0; i < kLanes; ++i) r[i] = i < count ? Row::load(rows[i], k0 + k, width) * factor : zero();
     }
     transpose(r);
     float* out = dst + k * dst_stride;
