@@ -28,8 +28,6 @@ export const errorCodes = {
   ERR_DTYPE: 1,
   /** Used after dispose() or free(). */
   ERR_DISPOSED: 1,
-  /** Already in use. */
-  ERR_BUSY: 1,
   /** A rule of the engine was broken: a defect of this package. */
   ERR_INTERNAL: 1,
 } as const;
