@@ -31,7 +31,7 @@ function checked(candidate: Addon): Addon {
   if (hash === schemaHash) return candidate;
   throw new FinetuneError(
     'ERR_NATIVE_LOAD',
-    `The native addon was built from other sources than this JavaScript (ops ${hash}, wanted ${schemaHash}). Build both again: npm run build, or reinstall the package.`,
+    `The native addon was built from other sources than this JavaScript (ops ${hash}, wanted ${schemaHash}). Build both again: npm run setup, or reinstall the package.`,
     { got: hash, wanted: schemaHash },
   );
 }
