@@ -131,21 +131,14 @@ export class Session {
 
   /** One optimizer step over its micro-batches. @throws ERR_NONFINITE_LOSS before any weight changes */
   step(microBatches: readonly HostBatch[], step: number, learningRate: number): StepResult {
-    const labelTokens = microBatches.reduce((sum, b) => sum + b.labelRows.length, 0);
-    this.accumulate?.begin();
     this.state.begin(step, learningRate);
-    let batch: Batch | undefined;
-    microBatches.forEach((host, i) => {
-      batch = this.buffers.load(host, 1 / labelTokens);
-      if (i === 0) batch.lossSum.write([0]);
-      this.forwardBackward(batch, step, i);
-    });
-    const loss = this.readLoss(batch as Batch);
+    const loss = this.accumulateGradients(microBatches, step);
     const gradNorm = this.update(step, learningRate);
-    return { loss, gradNorm, labelTokens, tokens: microBatches.reduce((sum, b) => sum + b.inputIds.length, 0) };
+    const sum = (size: (b: HostBatch) => number) => microBatches.reduce((total, b) => total + size(b), 0);
+    return { loss, gradNorm, labelTokens: sum((b) => b.labelRows.length), tokens: sum((b) => b.inputIds.length) };
   }
 
-  /** Gradients of a step in the accumulating sink without an update: for tests. */
+  /** Forward and backward over the micro-batches of a step; returns its loss. A fused sink updates the weights on the way. */
   accumulateGradients(microBatches: readonly HostBatch[], step = 1): number {
     const labelTokens = microBatches.reduce((sum, b) => sum + b.labelRows.length, 0);
     this.accumulate?.begin();
@@ -155,7 +148,7 @@ export class Session {
       if (i === 0) batch.lossSum.write([0]);
       this.forwardBackward(batch, step, i);
     });
-    return (batch as Batch).lossSum.read()[0] as number;
+    return this.readLoss(batch as Batch);
   }
 
   /** The accumulated gradient of a trained parameter. */
