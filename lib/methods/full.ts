@@ -7,6 +7,9 @@ import { firstTrainedLayer } from './train-last-layers.js';
 
 /** Full-parameter tuning. With trainLastLayers: only the last N blocks and the final norm; embedding and head stay frozen. */
 export const full: Method<FullConfig> = {
+  // Resolved settings always have it: the run's dtype unless the method says otherwise.
+  trainedDtype: ({ dtype = 'f32' }) => dtype,
+
   apply(model, config, { dtype }) {
     const trained = [...trainedParameters(model, config)].map((parameter): TrainedParameter => {
       parameter.trainable = true;

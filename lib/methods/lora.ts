@@ -6,6 +6,7 @@ import type { CausalLm } from '../models/causal-lm.js';
 import * as ops from '../native/ops.js';
 import { LoraAdapter, loraScale } from './lora-adapter.js';
 import { attachLora } from './lora-load.js';
+import { loraPeftConfig } from './lora-peft.js';
 import type { AppliedMethod, Method, MethodOptions, TrainedParameter } from './method.js';
 import { patternValue, selectTargets } from './targets.js';
 import { firstTrainedLayer } from './train-last-layers.js';
@@ -15,6 +16,10 @@ import { firstTrainedLayer } from './train-last-layers.js';
  * A starts uniform in +-1/sqrt(in) (Kaiming with a = sqrt 5, as peft), B at zero: the model is unchanged at the first step.
  */
 export const lora: Method<LoraConfig> = {
+  // Adapters are small and stay f32 over a bf16 base, as peft does.
+  trainedDtype: () => 'f32',
+  peftConfig: loraPeftConfig,
+
   apply(model, config, options) {
     if (config.initAdapter !== undefined) return continueAdapter(model, config.initAdapter, config.dropout, options);
     const blocks = model.blocks.slice(firstTrainedLayer(model, config.trainLastLayers));

@@ -29,5 +29,9 @@ export interface AppliedMethod {
  * gives them memory.
  */
 export interface Method<Config> {
+  /** Storage type of what it trains; f64 runs use f64. */
+  trainedDtype(config: Config): FloatType;
   apply(model: CausalLm, config: Config, options: MethodOptions): AppliedMethod;
+  /** adapter_config.json of the result, for methods whose result is a PEFT adapter; the others write the whole model. */
+  peftConfig?(model: CausalLm, config: Config, basePath: string): Record<string, unknown>;
 }

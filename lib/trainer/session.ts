@@ -9,7 +9,7 @@ import type { GradientSink } from '../core/sink.js';
 import { Tensor } from '../core/tensor.js';
 import { HostContext } from '../formats/host-ops.js';
 import type { WeightSource } from '../formats/weights.js';
-import { methods } from '../methods/index.js';
+import { methodOf } from '../methods/index.js';
 import { materialize } from '../methods/materialize.js';
 import type { AppliedMethod } from '../methods/method.js';
 import { type Batch, BatchBuffers, type BatchCapacity, type HostBatch } from '../models/batch.js';
@@ -250,11 +250,9 @@ function provider(weights: WeightSource | undefined, dry: boolean, frozenDtype: 
   };
 }
 
-function applyMethod(model: CausalLm, config: PlanConfig, dtype: FloatType): AppliedMethod {
-  const { method, seed } = config;
-  // Adapters are small and stay f32 over a bf16 base, as peft does.
-  if (method.type === 'full') return methods.full.apply(model, method, { dtype: dtype === 'f64' ? 'f64' : method.dtype, seed });
-  return methods.lora.apply(model, method, { dtype: dtype === 'f64' ? 'f64' : 'f32', seed });
+function applyMethod(model: CausalLm, { method: config, seed }: PlanConfig, dtype: FloatType): AppliedMethod {
+  const method = methodOf(config);
+  return method.apply(model, config, { dtype: dtype === 'f64' ? 'f64' : method.trainedDtype(config), seed });
 }
 
 function countFrozen(model: CausalLm, weights: WeightSource | undefined): { mapped: number; private: number } {
