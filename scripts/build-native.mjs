@@ -45,13 +45,17 @@ export function isNativeCurrent() {
   return inputs.every((path) => modified(path) <= modified(output));
 }
 
+/** Environment of node-gyp that points it at the headers that came with this Node, where they did: nothing to download. */
+export function gypEnvironment() {
+  const prefix = join(dirname(process.execPath), '..');
+  const bundled = existsSync(join(prefix, 'include', 'node', 'common.gypi')) ? { npm_config_nodedir: prefix } : {};
+  return { ...bundled, ...process.env };
+}
+
 function withGyp() {
   // A CMake build directory would confuse make.
   if (existsSync(join(root, 'build', 'CMakeCache.txt'))) rmSync(join(root, 'build'), { recursive: true });
-  // Headers that came with this Node: nothing to download.
-  const prefix = join(dirname(process.execPath), '..');
-  const bundled = existsSync(join(prefix, 'include', 'node', 'common.gypi')) ? { npm_config_nodedir: prefix } : {};
-  return run('node-gyp', ['configure', 'build', '-j', '2'], { env: { ...bundled, ...process.env } });
+  return run('node-gyp', ['configure', 'build', '-j', '2'], { env: gypEnvironment() });
 }
 
 function withCmake(args) {

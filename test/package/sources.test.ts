@@ -44,9 +44,10 @@ describe.skipIf(!which('cmake') || !which('python3'))('binding.gyp and CMakeList
   });
   afterAll(() => rmSync(folder, { recursive: true }));
 
-  it('compile the same files with the same flags', () => {
+  it('compile the same files with the same flags', async () => {
+    const scripts = (await import(join(root, 'scripts', 'build-native.mjs'))) as { gypEnvironment(): NodeJS.ProcessEnv };
     const program = (name: string) => join(root, 'node_modules', '.bin', name);
-    output(program('node-gyp'), ['configure', '--', '-f', 'compile_commands_json'], { cwd: folder });
+    output(program('node-gyp'), ['configure', '--', '-f', 'compile_commands_json'], { cwd: folder, env: scripts.gypEnvironment() });
     output(program('cmake-js'), ['configure', '--out', join(folder, 'cmake')], { cwd: folder });
     const gyp = compilations(join(folder, 'build', 'Release', 'compile_commands.json'), root);
     const cmake = compilations(join(folder, 'cmake', 'compile_commands.json'), root);
