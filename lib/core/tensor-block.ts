@@ -1,5 +1,5 @@
 import type { DType } from './dtype.js';
-import { allocate, type MemoryCategory, type Segment } from './memory.js';
+import { allocate, drySegment, type MemoryCategory, type Segment } from './memory.js';
 import { bytesOfShape, Tensor } from './tensor.js';
 
 export interface TensorSpec {
@@ -7,25 +7,32 @@ export interface TensorSpec {
   shape: readonly number[];
 }
 
-/** Several tensors in one segment, each aligned to 64 bytes, zero-filled. Release the segment to give them all back. */
-export function allocateBlock<Name extends string>(
-  layout: Record<Name, TensorSpec>,
-  category: MemoryCategory,
-): { segment: Segment; tensors: Record<Name, Tensor> } {
-  const entries = Object.entries<TensorSpec>(layout);
+/** Several tensors in one segment. Release the segment to give them all back. */
+export interface TensorBlock {
+  segment: Segment;
+  /** In the order of their specs. */
+  tensors: Tensor[];
+}
+
+/** One segment for several tensors, each aligned to 64 bytes, zero-filled. 'dry': shapes and bytes alone. */
+export function layOut(specs: readonly (TensorSpec & { name: string })[], memory: MemoryCategory | 'dry'): TensorBlock {
   const offsets: number[] = [];
   let bytes = 0;
-  for (const [, { dtype, shape }] of entries) {
+  for (const { dtype, shape } of specs) {
     offsets.push(bytes);
     bytes += Math.ceil(bytesOfShape(dtype, shape) / 64) * 64;
   }
-  const segment = allocate(bytes, category);
-  const tensors = entries.map(([name, { dtype, shape }], i) => [name, new Tensor(segment, offsets[i] as number, dtype, shape, name)]);
-  return { segment, tensors: Object.fromEntries(tensors) as Record<Name, Tensor> };
+  const segment = memory === 'dry' || bytes === 0 ? { id: drySegment, bytes } : allocate(bytes, memory);
+  const tensors = specs.map(({ name, dtype, shape }, i) => new Tensor(segment, offsets[i] as number, dtype, shape, name));
+  return { segment, tensors };
 }
 
-/** The same tensors as shapes alone, for recording a program. */
-export function dryBlock<Name extends string>(layout: Record<Name, TensorSpec>): Record<Name, Tensor> {
-  const entries = Object.entries<TensorSpec>(layout);
-  return Object.fromEntries(entries.map(([name, { dtype, shape }]) => [name, Tensor.dry(dtype, shape, name)])) as Record<Name, Tensor>;
+/** layOut with the tensors by name. */
+export function layOutNamed<Name extends string>(
+  layout: Record<Name, TensorSpec>,
+  memory: MemoryCategory | 'dry',
+): { segment: Segment; tensors: Record<Name, Tensor> } {
+  const specs = Object.entries<TensorSpec>(layout).map(([name, spec]) => ({ name, ...spec }));
+  const { segment, tensors } = layOut(specs, memory);
+  return { segment, tensors: Object.fromEntries(tensors.map((t) => [t.name, t])) as Record<Name, Tensor> };
 }

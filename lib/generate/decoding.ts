@@ -3,7 +3,7 @@ import { Program } from '../core/program.js';
 import { randomKey } from '../core/rng.js';
 import type { Run } from '../core/run.js';
 import type { Tensor } from '../core/tensor.js';
-import { allocateBlock, dryBlock, type TensorSpec } from '../core/tensor-block.js';
+import { layOutNamed, type TensorSpec } from '../core/tensor-block.js';
 import type { LoadedModel } from '../loaded-model.js';
 import * as ops from '../native/ops.js';
 import type { ResolvedGenerateOptions } from './options.js';
@@ -39,7 +39,7 @@ export class Decoding {
     const { config } = model.lm;
     const layout = this.layout();
     const cacheLayout = cacheSpecs(config.layers.length, Math.ceil(capacity / 64) * 64, config.numKvHeads * config.headDim, model.dtype);
-    const dry = { buffers: dryBlock(layout), caches: cachesOf(dryBlock(cacheLayout)) };
+    const dry = { buffers: layOutNamed(layout, 'dry').tensors, caches: cachesOf(layOutNamed(cacheLayout, 'dry').tensors) };
     const record = (rows: number) => new Program(model, (run) => this.forward(rows, capacity - rows, dry.buffers, dry.caches, run));
     this.programs = {
       prefill: record(this.chunk),
@@ -54,8 +54,8 @@ export class Decoding {
       return block;
     };
     try {
-      const buffers = own(allocateBlock(layout, 'other'));
-      const cache = own(allocateBlock(cacheLayout, 'other'));
+      const buffers = own(layOutNamed(layout, 'other'));
+      const cache = own(layOutNamed(cacheLayout, 'other'));
       const arena = own({ segment: allocate(bytes, 'arena') });
       [this.memory, this.cacheMemory, this.arena] = [buffers.segment, cache.segment, arena.segment];
       this.buffers = buffers.tensors;

@@ -1,20 +1,16 @@
-import { allocate, drySegment, release, type Segment } from '../core/memory.js';
-import { Tensor } from '../core/tensor.js';
+import { release, type Segment } from '../core/memory.js';
+import type { Tensor } from '../core/tensor.js';
+import { layOut } from '../core/tensor-block.js';
 import type { OpContext } from '../native/call.js';
 import type { TrainedParameter } from './method.js';
 
 /** Gives parameters of a method one allocation and their starting values. Dry: shapes and bytes alone. */
 export function materialize(parameters: readonly TrainedParameter[], dry: boolean, context: OpContext): Segment {
-  const targets = parameters.map(({ parameter, dtype }) => Tensor.dry(dtype, parameter.shape, parameter.name));
-  const aligned = (t: Tensor) => Math.ceil(t.bytes / 64) * 64;
-  const bytes = targets.reduce((sum, t) => sum + aligned(t), 0);
-  const segment = dry ? { id: drySegment, bytes } : allocate(bytes, 'weights');
-  let offset = 0;
+  const specs = parameters.map(({ parameter, dtype }) => ({ name: parameter.name, dtype, shape: parameter.shape }));
+  const { segment, tensors } = layOut(specs, dry ? 'dry' : 'weights');
   try {
     parameters.forEach(({ parameter, initialize }, i) => {
-      const shape = targets[i] as Tensor;
-      const value = new Tensor(segment, offset, shape.dtype, shape.shape, shape.name);
-      offset += aligned(shape);
+      const value = tensors[i] as Tensor;
       if (!dry) initialize(value, context);
       parameter.value = value;
     });

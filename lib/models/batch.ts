@@ -1,5 +1,6 @@
-import { allocate, drySegment, release, type Segment } from '../core/memory.js';
-import { bytesOfShape, Tensor } from '../core/tensor.js';
+import { release, type Segment } from '../core/memory.js';
+import type { Tensor } from '../core/tensor.js';
+import { layOutNamed } from '../core/tensor-block.js';
 
 /** One micro-batch in host memory; lib/data/batching.ts makes them. */
 export interface HostBatch {
@@ -52,19 +53,9 @@ export class BatchBuffers {
       labelRows: i32(capacity.labelTokens),
       targets: i32(capacity.labelTokens),
     };
-    const offsets: Record<string, number> = {};
-    let bytes = 0;
-    for (const [name, { dtype, shape }] of Object.entries(layout)) {
-      offsets[name] = bytes;
-      bytes += Math.ceil(bytesOfShape(dtype, shape) / 64) * 64;
-    }
-    this.segment = dry ? { id: drySegment, bytes } : allocate(bytes, 'other');
-    this.tensors = Object.fromEntries(
-      Object.entries(layout).map(([name, { dtype, shape }]) => [
-        name,
-        new Tensor(this.segment, offsets[name] as number, dtype, shape, `batch.${name}`),
-      ]),
-    ) as Record<keyof Batch, Tensor>;
+    const { segment, tensors } = layOutNamed(layout, dry ? 'dry' : 'other');
+    this.segment = segment;
+    this.tensors = tensors;
   }
 
   get bytes(): number {

@@ -1,8 +1,9 @@
-import { allocate, drySegment, release, type Segment } from '../core/memory.js';
+import { release, type Segment } from '../core/memory.js';
 import type { Parameter } from '../core/parameter.js';
 import type { Run } from '../core/run.js';
 import { DeliveryCount, type GradientSink } from '../core/sink.js';
-import { Tensor } from '../core/tensor.js';
+import type { Tensor } from '../core/tensor.js';
+import { layOut } from '../core/tensor-block.js';
 import { FinetuneError } from '../native/errors.js';
 import * as ops from '../native/ops.js';
 import type { OptimizerState } from './optimizer-state.js';
@@ -17,16 +18,12 @@ export class AccumulateSink implements GradientSink {
   private readonly normSum: Tensor;
 
   constructor(parameters: readonly Parameter[], accumulator: 'f32' | 'f64', dry: boolean) {
-    const elementBytes = accumulator === 'f64' ? 8 : 4;
-    const aligned = (p: Parameter) => Math.ceil((p.numElements * elementBytes) / 64) * 64;
-    const bytes = parameters.reduce((sum, p) => sum + aligned(p), 64);
-    this.segment = dry ? { id: drySegment, bytes } : allocate(bytes, 'gradients');
-    this.normSum = new Tensor(this.segment, 0, 'f64', [1], 'gradients.norm');
-    let offset = 64;
-    for (const p of parameters) {
-      this.buffers.set(p, new Tensor(this.segment, offset, accumulator, p.shape, `${p.name}.grad`));
-      offset += aligned(p);
-    }
+    const norm = { name: 'gradients.norm', dtype: 'f64' as const, shape: [1] };
+    const gradients = parameters.map((p) => ({ name: `${p.name}.grad`, dtype: accumulator, shape: p.shape }));
+    const { segment, tensors } = layOut([norm, ...gradients], dry ? 'dry' : 'gradients');
+    this.segment = segment;
+    this.normSum = tensors[0] as Tensor;
+    parameters.forEach((p, i) => this.buffers.set(p, tensors[i + 1] as Tensor));
   }
 
   get bytes(): number {

@@ -1,17 +1,15 @@
-import { allocate, drySegment, release, type Segment } from '../core/memory.js';
+import { release, type Segment } from '../core/memory.js';
 import type { Parameter } from '../core/parameter.js';
 import { nameStream, randomKey } from '../core/rng.js';
-import { bytesOfShape, Tensor } from '../core/tensor.js';
+import type { Tensor } from '../core/tensor.js';
+import { layOut } from '../core/tensor-block.js';
 import type { Optimizer, UpdateRule } from '../optimizers/optimizer.js';
-
-/** Rounds up so that every tensor of a segment starts on a cache line. */
-const aligned = (bytes: number) => Math.ceil(bytes / 64) * 64;
 
 /** An optimizer with its state tensors for a fixed list of parameters, all in one allocation. */
 export class OptimizerState {
   readonly optimizer: Optimizer;
   /** Names and tensors in a fixed order, for checkpoints. */
-  readonly named: { name: string; tensor: Tensor }[] = [];
+  readonly named: { name: string; tensor: Tensor }[];
   private readonly segment: Segment;
   private readonly byParameter = new Map<Parameter, Tensor[]>();
   private readonly seed: number;
@@ -29,16 +27,12 @@ export class OptimizerState {
     this.seed = options.seed;
     this.stochasticRounding = options.stochasticRounding;
     const specs = parameters.flatMap((p) => optimizer.states(p).map((spec) => ({ p, spec })));
-    const bytes = specs.reduce((sum, { spec }) => sum + aligned(bytesOfShape(spec.dtype, spec.shape)), 0);
-    this.segment = options.dry || bytes === 0 ? { id: drySegment, bytes } : allocate(bytes, 'optimizer');
-    let offset = 0;
+    const named = specs.map(({ p, spec }) => ({ ...spec, name: `${p.name}.${spec.name}` }));
+    const { segment, tensors } = layOut(named, options.dry ? 'dry' : 'optimizer');
+    this.segment = segment;
+    this.named = tensors.map((tensor) => ({ name: tensor.name, tensor }));
     for (const p of parameters) this.byParameter.set(p, []);
-    for (const { p, spec } of specs) {
-      const tensor = new Tensor(this.segment, offset, spec.dtype, spec.shape, `${p.name}.${spec.name}`);
-      offset += aligned(tensor.bytes);
-      this.byParameter.get(p)?.push(tensor);
-      this.named.push({ name: tensor.name, tensor });
-    }
+    specs.forEach(({ p }, i) => this.byParameter.get(p)?.push(tensors[i] as Tensor));
   }
 
   get bytes(): number {
