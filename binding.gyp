@@ -43,7 +43,7 @@
       "defines": ["<@(nft_addon_defines)"],
       "dependencies": ["nft_core", "nft_cpu_baseline"],
       "conditions": [
-        ["target_arch=='x64'", { "dependencies": ["nft_cpu_avx2", "nft_cpu_avx512"] }],
+        ["target_arch=='x64'", { "dependencies": ["nft_cpu_avx2", "nft_cpu_avx512", "nft_cpu_avx512bf16"] }],
         ["OS=='linux'", { "ldflags": ["<@(nft_linux_link_flags)", "-Wl,--version-script=../native/exports.map", "-pthread"] }]
       ]
     }
@@ -64,6 +64,13 @@
           "sources": ["<@(nft_cpu_sources)"],
           "cflags_cc": ["<@(nft_cpu_common_flags)", "<@(nft_avx512_flags)"],
           "xcode_settings": { "OTHER_CPLUSPLUSFLAGS": ["<@(nft_cpu_common_flags)", "<@(nft_avx512_flags)"] }
+        },
+        {
+          "target_name": "nft_cpu_avx512bf16",
+          "type": "static_library",
+          "sources": ["<@(nft_cpu_sources)"],
+          "cflags_cc": ["<@(nft_cpu_common_flags)", "<@(nft_avx512bf16_flags)"],
+          "xcode_settings": { "OTHER_CPLUSPLUSFLAGS": ["<@(nft_cpu_common_flags)", "<@(nft_avx512bf16_flags)"] }
         }
       ]
     }]

@@ -57,6 +57,9 @@
     "nft_portable_flags": ["-DNFT_ISA=baseline"],
     "nft_baseline_flags": ["-DNFT_ISA=baseline", "-march=x86-64-v2"],
     "nft_avx2_flags": ["-DNFT_ISA=avx2", "-march=x86-64-v3"],
-    "nft_avx512_flags": ["-DNFT_ISA=avx512", "-march=x86-64-v4", "-mprefer-vector-width=512", "-Wno-uninitialized"]
+    "nft_avx512_flags": ["-DNFT_ISA=avx512", "-march=x86-64-v4", "-mprefer-vector-width=512", "-Wno-uninitialized"],
+    "nft_avx512bf16_flags": [
+      "-DNFT_ISA=avx512bf16", "-march=x86-64-v4", "-mavx512bf16", "-mprefer-vector-width=512", "-Wno-uninitialized"
+    ]
   }
 }

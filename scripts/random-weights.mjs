@@ -21,22 +21,22 @@ function shapesOf(config) {
   ]);
 }
 
-/** Writes f32 weights for a config.json with tied embeddings: norm weights 1, everything else normal. The same seed, the same bytes. */
-export async function writeRandomWeights(path, config, { seed, standardDeviation }) {
+/** Writes weights for a config.json with tied embeddings: norm weights 1, everything else normal. The same seed, the same bytes. */
+export async function writeRandomWeights(path, config, { seed, standardDeviation, dtype = 'f32' }) {
   const { Tensor } = await import('../dist/core/tensor.js');
   const { nameStream, randomKey } = await import('../dist/core/rng.js');
   const { HostContext } = await import('../dist/formats/host-ops.js');
   const { writeSafetensors } = await import('../dist/formats/safetensors-writer.js');
-  const { randomFill } = await import('../dist/native/ops.js');
+  const { fill, randomFill } = await import('../dist/native/ops.js');
   const make = (name, shape) => {
-    const tensor = Tensor.allocate('f32', shape, 'weights', name);
-    if (shape.length === 1) tensor.write(new Float32Array(tensor.numElements).fill(1));
+    const tensor = Tensor.allocate(dtype, shape, 'weights', name);
+    if (shape.length === 1) fill(new HostContext(), { y: tensor, value: 1 });
     else randomFill(new HostContext(), { y: tensor, kind: 1, low: 0, high: standardDeviation, seed: randomKey(seed, nameStream(name)) });
     return tensor;
   };
   const lazy = ([name, shape]) => ({
     name,
-    tensor: { dtype: 'f32', shape, make: () => make(name, shape), release: (tensor) => tensor.dispose() },
+    tensor: { dtype, shape, make: () => make(name, shape), release: (tensor) => tensor.dispose() },
   });
   writeSafetensors(path, Object.entries(shapesOf(config)).map(lazy));
 }

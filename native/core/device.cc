@@ -18,13 +18,15 @@ struct InstructionSet {
 };
 
 #if defined(__x86_64__) || defined(_M_X64)
+bool has_avx512() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vl");
+}
+
 // From the most to the least capable.
 constexpr InstructionSet kInstructionSets[] = {
-    {"avx512", cpu::avx512::table,
-     [] {
-       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-     }},
+    {"avx512bf16", cpu::avx512bf16::table, [] { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }},
+    {"avx512", cpu::avx512::table, has_avx512},
     {"avx2", cpu::avx2::table, [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }},
     {"baseline", cpu::baseline::table, [] { return true; }},
 };

@@ -22,6 +22,7 @@ struct VectorMath {
 NFT_TEST_VECTOR_MATH(baseline)
 NFT_TEST_VECTOR_MATH(avx2)
 NFT_TEST_VECTOR_MATH(avx512)
+NFT_TEST_VECTOR_MATH(avx512bf16)
 #undef NFT_TEST_VECTOR_MATH
 
 }  // namespace nft::test

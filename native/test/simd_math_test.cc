@@ -9,15 +9,19 @@ namespace nft::test {
 
 namespace {
 
+#if defined(__x86_64__)
+bool has_avx512() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vl");
+}
+#endif
+
 const VectorMath kSets[] = {
     {[] { return true; }, baseline::largest_error, baseline::evaluate},
 #if defined(__x86_64__)
     {[] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }, avx2::largest_error, avx2::evaluate},
-    {[] {
-       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-     },
-     avx512::largest_error, avx512::evaluate},
+    {has_avx512, avx512::largest_error, avx512::evaluate},
+    {[] { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }, avx512bf16::largest_error, avx512bf16::evaluate},
 #endif
 };
 

@@ -15,7 +15,7 @@ function supported(instructionSet: string): boolean {
   return status === 0;
 }
 
-describe.each(['baseline', 'avx2', 'avx512'].filter((set) => set !== current))('%s', (set) => {
+describe.each(['baseline', 'avx2', 'avx512', 'avx512bf16'].filter((set) => set !== current))('%s', (set) => {
   const here = supported(set);
   it.skipIf(!here)(
     here ? 'cpu kernels agree with the reference' : `skipped: this processor has no ${set}`,

@@ -54,7 +54,7 @@ describe.skipIf(!which('cmake') || !which('python3'))('binding.gyp and CMakeList
     expect(gyp.length).toBeGreaterThan(0);
     expect(gyp).toEqual(cmake);
     if (process.arch === 'x64') {
-      for (const isa of ['baseline', 'avx2', 'avx512']) {
+      for (const isa of ['baseline', 'avx2', 'avx512', 'avx512bf16']) {
         expect(cmake.filter((line) => line.includes(`-DNFT_ISA=${isa}`)).length, isa).toBe(lists.nft_cpu_sources?.length);
       }
     }

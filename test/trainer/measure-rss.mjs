@@ -10,8 +10,11 @@ import { Session } from '../../dist/trainer/session.js';
 const [path, settings] = process.argv.slice(2);
 const { rows, length, ...input } = JSON.parse(settings);
 
-/** Private resident bytes: file maps are not counted. */
-const resident = () => Number(/RssAnon:\s+(\d+) kB/.exec(readFileSync('/proc/self/status', 'utf8'))[1]) * 1024;
+/** Private resident bytes outside of the JavaScript heap: file maps are not counted. */
+const resident = () => {
+  const anonymous = Number(/RssAnon:\s+(\d+) kB/.exec(readFileSync('/proc/self/status', 'utf8'))[1]) * 1024;
+  return anonymous - process.memoryUsage().heapTotal;
+};
 
 const tokens = rows * length;
 const ids = (f) => Int32Array.from({ length: tokens }, (_, i) => f(i % length, i));

@@ -30,7 +30,8 @@ function expectPlanned({ planned, heapPeak, arenaPeak, residentAboveBaseline, lo
   expect(heapPeak).toBe(planned.total);
   expect(arenaPeak).toBe(planned.arena);
   expect(residentAboveBaseline).toBeLessThan(planned.total * 1.1);
-  expect(residentAboveBaseline).toBeGreaterThan(planned.total * 0.85);
+  // Pages that the first step does not touch (workspace of larger batches, rows of the embedding) are not resident yet.
+  expect(residentAboveBaseline).toBeGreaterThan(planned.total * 0.8);
 }
 
 describe.skipIf(!hasShared || !built)('SmolLM2-135M with 4 x 256 tokens', () => {

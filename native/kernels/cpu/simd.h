@@ -48,6 +48,15 @@ NFT_INLINE f32v fma(f32v a, f32v b, f32v c) {
 #endif
 }
 
+#if defined(__AVX512BF16__)
+#define NFT_HAS_BF16_DOT 1
+// c + a0 * b0 + a1 * b1 in each lane, where a lane of a and b holds two bf16 values, the first in its low half. Products and
+// sums in f32; subnormal inputs and results count as 0.
+NFT_INLINE f32v dot_bf16(u32v a, u32v b, f32v c) {
+  return _mm512_dpbf16_ps(c, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
+}
+#endif
+
 // NaN in b wins, NaN in a is lost, as with the x86 instructions.
 NFT_INLINE f32v max(f32v a, f32v b) { return a > b ? a : b; }
 NFT_INLINE f32v min(f32v a, f32v b) { return a < b ? a : b; }

@@ -12,4 +12,7 @@ const Device& table();
 namespace avx512 {
 const Device& table();
 }
+namespace avx512bf16 {
+const Device& table();
+}
 }  // namespace nft::cpu
