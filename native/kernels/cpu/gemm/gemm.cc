@@ -8,17 +8,17 @@ namespace nft::cpu::NFT_ISA::gemm {
 
 namespace {
 
-// Inner elements packed at a time. Longer products make several passes over a tile buffer in the workspace.
-constexpr int64_t kPassInner = 1024;
+// Slots of the inner dimension packed at a time. Longer products make several passes over a tile buffer in the workspace.
+constexpr int64_t kPassSteps = 1024;
 constexpr int kPassBlocks = 40;
-static_assert(kPassBlocks >= kPassInner / 32 + 2, "blocks of at least 32, and a rest of either segment");
+static_assert(kPassBlocks >= kPassSteps / 32 + 2, "blocks of at least 32, and a rest of either segment");
 // Rows of packed A that stay in the second-level cache while panels of B stream by.
 constexpr int64_t kCachedBytes = 512 << 10;
 // Below this many multiply-adds waking other threads costs more than it saves.
 constexpr int64_t kParallelWork = 1 << 17;
 
-constexpr int64_t kRowPanelFloats = kLanes;  // per inner element
-constexpr int64_t kColPanelFloats = kTileCols;
+constexpr int64_t kRowPanelSlots = kLanes;  // per step
+constexpr int64_t kColPanelSlots = kTileCols;
 
 // Bytes of packed panels of one operand in a superblock.
 int64_t operand_limit(int threads) {
@@ -28,23 +28,24 @@ int64_t operand_limit(int threads) {
 
 // Sizes of a superblock, in panels.
 struct Plan {
-  int64_t pass_inner;              // longest pass
+  int64_t pass_steps;              // longest pass
   int64_t row_panels, col_panels;  // of all of C
   int64_t max_rows, max_cols;      // panels of a superblock at most
   bool several_passes;
   int64_t a_bytes, b_bytes, tile_bytes;
 };
 
-Plan make_plan(int64_t rows, int64_t cols, int64_t inner, int threads) {
+// steps: of the whole inner dimension.
+Plan make_plan(int64_t rows, int64_t cols, int64_t steps, int threads) {
   Plan p;
   const int64_t limit = operand_limit(threads);
-  p.pass_inner = min64(inner, kPassInner);
+  p.pass_steps = min64(steps, kPassSteps);
   p.row_panels = ceil_div(rows, kTileRows);
   p.col_panels = ceil_div(cols, kTileCols);
-  const int64_t a_panel = p.pass_inner * kRowPanelFloats * 4, b_panel = p.pass_inner * kColPanelFloats * 4;
+  const int64_t a_panel = p.pass_steps * kRowPanelSlots * 4, b_panel = p.pass_steps * kColPanelSlots * 4;
   p.max_rows = a_panel == 0 ? p.row_panels : min64(p.row_panels, limit / a_panel);
   p.max_cols = b_panel == 0 ? p.col_panels : min64(p.col_panels, limit / b_panel);
-  p.several_passes = inner > kPassInner;
+  p.several_passes = steps > kPassSteps;
   // The bounds and not the products: max_rows * a_panel can fall when inner grows, and a longer batch must never need less.
   p.a_bytes = min64(limit, p.row_panels * a_panel);
   p.b_bytes = min64(limit, p.col_panels * b_panel);
@@ -55,17 +56,19 @@ Plan make_plan(int64_t rows, int64_t cols, int64_t inner, int threads) {
 struct Block {
   const Segment* segment;
   int64_t begin, length;  // inner elements of the segment
-  int64_t offset;         // inner elements of the pass before it
+  int64_t offset, steps;  // slots of the pass before it, and its own
 };
+
+NFT_INLINE int64_t steps_of(int64_t elements, int depth) { return ceil_div(elements, depth); }
 
 // Cuts main, then tail, into blocks, a pass at a time.
 class Passes {
  public:
-  explicit Passes(const Problem& p) : problem_(p), segment_(&p.main) {}
+  Passes(const Problem& p, int depth) : problem_(p), depth_(depth), segment_(&p.main) {}
   // Fills blocks with the next pass; the number of blocks, 0 after the last.
-  int next(Block* blocks, int64_t* inner) {
+  int next(Block* blocks, int64_t* steps) {
     int count = 0;
-    *inner = 0;
+    *steps = 0;
     while (count < kPassBlocks) {
       if (at_ == segment_->inner) {
         if (segment_ == &problem_.tail) break;
@@ -73,17 +76,19 @@ class Passes {
         at_ = 0;
         continue;
       }
-      const int64_t length = min64(problem_.inner_block, segment_->inner - at_);
-      if (*inner + length > kPassInner) break;
-      blocks[count++] = {segment_, at_, length, *inner};
+      const int64_t length = min64(problem_.inner_block * depth_, segment_->inner - at_);
+      const int64_t more = steps_of(length, depth_);
+      if (*steps + more > kPassSteps) break;
+      blocks[count++] = {segment_, at_, length, *steps, more};
       at_ += length;
-      *inner += length;
+      *steps += more;
     }
     return count;
   }
 
  private:
   const Problem& problem_;
+  const int depth_;
   const Segment* segment_;
   int64_t at_ = 0;
 };
@@ -93,66 +98,71 @@ struct Superblock {
   const Problem* problem;
   const Block* blocks;
   int block_count;
-  int64_t inner;
+  int64_t steps;
   bool first_pass, last_pass;
   int64_t row0, rows, row_panels;  // row panel p: rows row0 + rows * p / row_panels ...
   int64_t col0, cols, col_panels;  // column panel q: columns col0 + q * kTileCols ...
-  float *a, *b, *tiles;
+  Slot *a, *b;
+  float* tiles;
 
   int64_t panel_row(int64_t p) const { return rows * p / row_panels; }
 };
 
-template <class Row>
+template <class Panel, class Row>
 NFT_INLINE void pack_operand(const Matrix& m, Layout layout, int64_t first, int64_t outer, const Block& block, float scale,
-                             float* dst, int dst_stride) {
+                             Slot* dst, int dst_stride) {
   const int count = static_cast<int>(outer);
   if (layout == Layout::outer_rows)
-    pack_rows<Row>(m, first, count, block.begin, block.length, scale, dst, dst_stride);
+    pack_rows<Panel, Row>(m, first, count, block.begin, block.length, scale, dst, dst_stride);
   else
-    pack_columns<Row>(m, first, count, block.begin, block.length, scale, dst, dst_stride);
+    pack_columns<Panel, Row>(m, first, count, block.begin, block.length, scale, dst, dst_stride);
 }
 
 // Inner elements packed for one panel before the next panel's turn. Operands stored by the inner dimension are read in short
 // runs, a whole row of the matrix apart: going panel by panel over few rows at a time stays within the pages just touched.
 int64_t pack_step(Layout layout, const Block& block) { return layout == Layout::outer_rows ? block.length : 32; }
 
+// Calls f with each part of the block that is packed for all panels before the next.
+template <class Panel, class F>
+NFT_INLINE void for_pack_steps(const Block& block, Layout layout, F&& f) {
+  const int64_t step = pack_step(layout, block);
+  for (int64_t k = 0; k < block.length; k += step)
+    f(Block{block.segment, block.begin + k, min64(step, block.length - k), block.offset + k / Panel::kDepth, 0});
+}
+
 // Row panels [begin, end).
+template <class Panel>
 void pack_row_panels(const Superblock& s, int64_t begin, int64_t end) {
   for (int i = 0; i < s.block_count; ++i) {
-    const Block& block = s.blocks[i];
-    const Segment& seg = *block.segment;
-    const int64_t step = pack_step(seg.a_layout, block);
+    const Segment& seg = *s.blocks[i].segment;
     with_float_type(seg.a.dtype, [&](auto type) {
-      for (int64_t k = 0; k < block.length; k += step) {
-        const Block part = {&seg, block.begin + k, min64(step, block.length - k), block.offset + k};
+      for_pack_steps<Panel>(s.blocks[i], seg.a_layout, [&](const Block& part) {
         for (int64_t p = begin; p < end; ++p) {
           const int64_t row = s.panel_row(p);
-          float* dst = s.a + (p * s.inner + part.offset) * kRowPanelFloats;
-          pack_operand<PlainRow<decltype(type)>>(seg.a, seg.a_layout, s.row0 + row, s.panel_row(p + 1) - row, part,
-                                                 seg.a_scale, dst, kRowPanelFloats);
+          Slot* dst = s.a + (p * s.steps + part.offset) * kRowPanelSlots;
+          pack_operand<Panel, PlainRow<decltype(type)>>(seg.a, seg.a_layout, s.row0 + row, s.panel_row(p + 1) - row, part,
+                                                        seg.a_scale, dst, kRowPanelSlots);
         }
-      }
+      });
     });
   }
 }
 
 // Column panels [begin, end).
+template <class Panel>
 void pack_col_panels(const Superblock& s, int64_t begin, int64_t end) {
   for (int i = 0; i < s.block_count; ++i) {
-    const Block& block = s.blocks[i];
-    const Segment& seg = *block.segment;
-    const int64_t step = pack_step(seg.b_layout, block);
+    const Segment& seg = *s.blocks[i].segment;
     with_storage(seg.b.dtype, [&](auto row) {
-      for (int64_t k = 0; k < block.length; k += step) {
-        const Block part = {&seg, block.begin + k, min64(step, block.length - k), block.offset + k};
+      for_pack_steps<Panel>(s.blocks[i], seg.b_layout, [&](const Block& part) {
         for (int64_t q = begin; q < end; ++q) {
-          float* dst = s.b + (q * s.inner + part.offset) * kColPanelFloats;
+          Slot* dst = s.b + (q * s.steps + part.offset) * kColPanelSlots;
           const int64_t col = q * kTileCols, count = min64(kTileCols, s.cols - col);
           for (int64_t v = 0; v < count; v += kLanes)
-            pack_operand<decltype(row)>(seg.b, seg.b_layout, s.col0 + col + v, min64(kLanes, count - v), part, 1, dst + v,
-                                        kColPanelFloats);
+            pack_operand<Panel, decltype(row)>(seg.b, seg.b_layout, s.col0 + col + v, min64(kLanes, count - v), part, 1,
+                                               dst + v, kColPanelSlots);
         }
-      }
+      });
     });
   }
 }
@@ -174,27 +184,29 @@ void finish_tile(const Output& out, const float* tile, int64_t row0, int rows, i
   }
 }
 
+template <class Panel>
 void compute_tile(const Superblock& s, int64_t p, int64_t q) {
   alignas(64) float local[kTileSize];
   float* tile = s.tiles ? s.tiles + (p * s.col_panels + q) * kTileSize : local;
   const int64_t row = s.panel_row(p);
   const int rows = static_cast<int>(s.panel_row(p + 1) - row);
   const int cols = static_cast<int>(min64(kTileCols, s.cols - q * kTileCols));
-  const Microkernel kernel = choose_microkernel<kTileRows>(rows, cols > kLanes ? 2 : 1);
-  const float* a = s.a + p * s.inner * kRowPanelFloats;
-  const float* b = s.b + q * s.inner * kColPanelFloats;
+  const Microkernel kernel = choose_microkernel<Panel>(rows, cols > kLanes ? 2 : 1);
+  const Slot* a = s.a + p * s.steps * kRowPanelSlots;
+  const Slot* b = s.b + q * s.steps * kColPanelSlots;
   for (int i = 0; i < s.block_count; ++i) {
     const Block& block = s.blocks[i];
     const bool first = s.first_pass && i == 0;
-    kernel(block.length, a + block.offset * kRowPanelFloats, b + block.offset * kColPanelFloats, tile, first);
+    kernel(block.steps, a + block.offset * kRowPanelSlots, b + block.offset * kColPanelSlots, tile, first);
   }
   if (s.block_count == 0) std::memset(tile, 0, sizeof(local));  // an empty sum
   if (s.last_pass) finish_tile(s.problem->out, tile, s.row0 + row, rows, s.col0 + q * kTileCols, cols);
 }
 
 // Tiles [begin, end) of the superblock, counted chunk of row panels by chunk, in it column by column.
+template <class Panel>
 void compute_tiles(const Superblock& s, int64_t begin, int64_t end) {
-  const int64_t panel_bytes = s.inner * kRowPanelFloats * 4;
+  const int64_t panel_bytes = s.steps * kRowPanelSlots * 4;
   const int64_t chunk = panel_bytes == 0 ? s.row_panels : kCachedBytes / panel_bytes;
   int64_t index = 0;
   for (int64_t p0 = 0; p0 < s.row_panels && index < end; p0 += chunk) {
@@ -202,23 +214,17 @@ void compute_tiles(const Superblock& s, int64_t begin, int64_t end) {
     for (int64_t q = 0; q < s.col_panels && index < end; ++q, index += height) {
       if (index + height <= begin) continue;
       const int64_t from = index < begin ? begin - index : 0, to = min64(height, end - index);
-      for (int64_t p = from; p < to; ++p) compute_tile(s, p0 + p, q);
+      for (int64_t p = from; p < to; ++p) compute_tile<Panel>(s, p0 + p, q);
     }
   }
 }
 
-}  // namespace
+int64_t total_steps(const Problem& p, int depth) { return steps_of(p.main.inner, depth) + steps_of(p.tail.inner, depth); }
 
-size_t workspace_bytes(int64_t rows, int64_t cols, int64_t inner, int threads) {
-  if (rows == 0 || cols == 0) return 0;
-  const Plan p = make_plan(rows, cols, inner, threads);
-  return static_cast<size_t>(p.a_bytes + p.b_bytes + p.tile_bytes);
-}
-
-void multiply(const Problem& problem, void* workspace, int threads) {
-  if (problem.rows == 0 || problem.cols == 0) return;
-  const int64_t inner = problem.main.inner + problem.tail.inner;
-  const Plan plan = make_plan(problem.rows, problem.cols, inner, threads);
+template <class Panel>
+void multiply_panels(const Problem& problem, void* workspace, int threads) {
+  const int64_t steps = total_steps(problem, Panel::kDepth), inner = problem.main.inner + problem.tail.inner;
+  const Plan plan = make_plan(problem.rows, problem.cols, steps, threads);
   const int workers = problem.rows * problem.cols * inner < kParallelWork ? 1 : threads;
   char* memory = static_cast<char*>(workspace);
 
@@ -228,8 +234,8 @@ void multiply(const Problem& problem, void* workspace, int threads) {
     for (int64_t block = 0; block < row_blocks; ++block) {
       Superblock s;
       s.problem = &problem;
-      s.a = reinterpret_cast<float*>(memory);
-      s.b = reinterpret_cast<float*>(memory + plan.a_bytes);
+      s.a = reinterpret_cast<Slot*>(memory);
+      s.b = reinterpret_cast<Slot*>(memory + plan.a_bytes);
       s.tiles = plan.several_passes ? reinterpret_cast<float*>(memory + plan.a_bytes + plan.b_bytes) : nullptr;
       const int64_t panel0 = plan.row_panels * block / row_blocks, panel1 = plan.row_panels * (block + 1) / row_blocks;
       s.row0 = min64(panel0 * kTileRows, problem.rows);
@@ -240,28 +246,56 @@ void multiply(const Problem& problem, void* workspace, int threads) {
       s.col_panels = ceil_div(s.cols, kTileCols);
 
       Block blocks[kPassBlocks];
-      Passes passes(problem);
+      Passes passes(problem, Panel::kDepth);
       s.blocks = blocks;
       s.first_pass = true;
       int64_t done = 0;
       do {
-        s.block_count = passes.next(blocks, &s.inner);
-        done += s.inner;
-        s.last_pass = done == inner;
+        s.block_count = passes.next(blocks, &s.steps);
+        done += s.steps;
+        s.last_pass = done == steps;
         // Packed B is still there when it was packed for the row block before, in the only pass.
         const bool pack_b = block == 0 || plan.several_passes;
         const bool pack_a = row_blocks > 1 || col0 == 0 || plan.several_passes;
         ThreadPool::instance().run(workers, [&](int64_t t, int) {
-          if (pack_a) pack_row_panels(s, s.row_panels * t / workers, s.row_panels * (t + 1) / workers);
-          if (pack_b) pack_col_panels(s, s.col_panels * t / workers, s.col_panels * (t + 1) / workers);
+          if (pack_a) pack_row_panels<Panel>(s, s.row_panels * t / workers, s.row_panels * (t + 1) / workers);
+          if (pack_b) pack_col_panels<Panel>(s, s.col_panels * t / workers, s.col_panels * (t + 1) / workers);
         });
         const int64_t tiles = s.row_panels * s.col_panels;
         ThreadPool::instance().run(
-            workers, [&](int64_t t, int) { compute_tiles(s, tiles * t / workers, tiles * (t + 1) / workers); });
+            workers, [&](int64_t t, int) { compute_tiles<Panel>(s, tiles * t / workers, tiles * (t + 1) / workers); });
         s.first_pass = false;
       } while (!s.last_pass);
     }
   }
+}
+
+#if NFT_HAS_BF16_DOT
+bool is_bf16(const Segment& s) { return s.inner == 0 || (s.a.dtype == DType::bf16 && s.b.dtype == DType::bf16 && s.a_scale == 1); }
+
+// Whether to multiply in bf16: exact where all operands are bf16; where the activations and the result are, operands in a
+// finer format are rounded to bf16 as well.
+bool in_bf16(const Problem& p) {
+  if (p.main.a.dtype == DType::bf16 && p.out.dtype == DType::bf16) return true;
+  return is_bf16(p.main) && is_bf16(p.tail);
+}
+#endif
+
+}  // namespace
+
+size_t workspace_bytes(int64_t rows, int64_t cols, int64_t inner, int threads) {
+  if (rows == 0 || cols == 0) return 0;
+  // The most that any panel type takes: that of f32, whose slots hold the fewest elements.
+  const Plan p = make_plan(rows, cols, inner, threads);
+  return static_cast<size_t>(p.a_bytes + p.b_bytes + p.tile_bytes);
+}
+
+void multiply(const Problem& problem, void* workspace, int threads) {
+  if (problem.rows == 0 || problem.cols == 0) return;
+#if NFT_HAS_BF16_DOT
+  if (in_bf16(problem)) return multiply_panels<Bf16Panel>(problem, workspace, threads);
+#endif
+  multiply_panels<F32Panel>(problem, workspace, threads);
 }
 
 }  // namespace nft::cpu::NFT_ISA::gemm

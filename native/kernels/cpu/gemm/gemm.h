@@ -2,8 +2,9 @@
 // C [rows, cols] = A B + A_tail B_tail with one epilogue: the product behind every linear layer, in all three layouts.
 //
 // Blocking (after Goto & van de Geijn 2008; Van Zee & van de Geijn 2015, BLIS): both operands of a superblock of C are
-// packed as f32 panels into the workspace by all threads, then the tiles of the superblock are shared out. The inner
-// dimension is cut into blocks of inner_block; block sums are added up in order. An element of C therefore depends only on
+// packed as panels into the workspace by all threads, then the tiles of the superblock are shared out. Panels are f32, or
+// bf16 where the processor has dot products of bf16 pairs and both activations and result, or all operands, are bf16.
+// The inner dimension is cut into blocks of inner_block slots; block sums are added up in order. An element of C therefore depends only on
 // its operands and inner_block, never on the number of threads, on superblocks or on its neighbours.
 #include "../../../core/dtype.h"
 #include "../../../core/tensor.h"
@@ -11,7 +12,7 @@
 
 namespace nft::cpu::NFT_ISA::gemm {
 
-constexpr int64_t kInnerBlock = 256;
+constexpr int64_t kInnerBlock = 256;  // slots of a panel: f32 elements, or bf16 pairs
 
 // Rows of elements, stride_bytes apart. With an index, row i of the operand is stored row index[i].
 struct Matrix {

@@ -1,6 +1,7 @@
 #pragma once
 // The innermost loop: a tile of up to kTileRows x kTileCols sums, held in registers over one block of the inner dimension.
-// a: packed [inner][kLanes], of which the first R lanes are rows; b: packed [inner][kTileCols].
+// a: packed [steps][kLanes], of which the first R lanes are rows; b: packed [steps][kTileCols]. What a 32-bit slot of a panel
+// holds, and how two slots are multiplied, is the panel type's: one f32 element, or two consecutive bf16 elements.
 // tile [R][kTileCols] = sum (first) or += sum. Each element is one chain of multiply-adds in the order of inner, then one
 // addition: the same for every R and V, so a result does not depend on where tile edges fall.
 #include "../simd.h"
@@ -20,24 +21,45 @@ constexpr int kTileVectors = 2;
 constexpr int kTileCols = kTileVectors * kLanes;
 constexpr int kTileSize = kTileRows * kTileCols;
 
-using Microkernel = void (*)(int64_t inner, const float* a, const float* b, float* tile, bool first);
+using Slot = uint32_t;
 
-template <int R, int V>
-void microkernel(int64_t inner, const float* a, const float* b, float* tile, bool first) {
+// Panels of f32 elements.
+struct F32Panel {
+  static constexpr int kDepth = 1;  // elements of the inner dimension in a slot
+  static NFT_MEMBER f32v multiply_add(u32v a, u32v b, f32v sum) { return fma(as_f32(a), as_f32(b), sum); }
+};
+#if NFT_HAS_BF16_DOT
+// Panels of bf16 pairs; an odd last element is paired with 0.
+struct Bf16Panel {
+  static constexpr int kDepth = 2;
+  static NFT_MEMBER f32v multiply_add(u32v a, u32v b, f32v sum) { return dot_bf16(a, b, sum); }
+};
+#endif
+
+NFT_INLINE u32v load_slots(const Slot* p) {
+  u32v x;
+  std::memcpy(&x, p, sizeof(x));
+  return x;
+}
+
+using Microkernel = void (*)(int64_t steps, const Slot* a, const Slot* b, float* tile, bool first);
+
+template <class Panel, int R, int V>
+void microkernel(int64_t steps, const Slot* a, const Slot* b, float* tile, bool first) {
   f32v sum[R][V];
 #pragma GCC unroll 16
   for (int i = 0; i < R; ++i)
 #pragma GCC unroll 2
     for (int v = 0; v < V; ++v) sum[i][v] = zero();
-  for (int64_t k = 0; k < inner; ++k) {
-    f32v bk[V];
+  for (int64_t k = 0; k < steps; ++k) {
+    u32v bk[V];
 #pragma GCC unroll 2
-    for (int v = 0; v < V; ++v) bk[v] = F32::load(b + v * kLanes);
+    for (int v = 0; v < V; ++v) bk[v] = load_slots(b + v * kLanes);
 #pragma GCC unroll 16
     for (int i = 0; i < R; ++i) {
-      const f32v ai = set1(a[i]);
+      const u32v ai = set1_u32(a[i]);
 #pragma GCC unroll 2
-      for (int v = 0; v < V; ++v) sum[i][v] = fma(ai, bk[v], sum[i][v]);
+      for (int v = 0; v < V; ++v) sum[i][v] = Panel::multiply_add(ai, bk[v], sum[i][v]);
     }
     a += kLanes;
     b += kTileCols;
@@ -51,13 +73,13 @@ void microkernel(int64_t inner, const float* a, const float* b, float* tile, boo
     }
 }
 
-template <int R>
+template <class Panel, int R = kTileRows>
 Microkernel choose_microkernel(int rows, int vectors) {
   if constexpr (R == 0) {
     return nullptr;
   } else {
-    if (rows == R) return vectors == 1 ? microkernel<R, 1> : microkernel<R, 2>;
-    return choose_microkernel<R - 1>(rows, vectors);
+    if (rows == R) return vectors == 1 ? microkernel<Panel, R, 1> : microkernel<Panel, R, 2>;
+    return choose_microkernel<Panel, R - 1>(rows, vectors);
   }
 }
 

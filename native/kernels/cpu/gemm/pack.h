@@ -1,7 +1,8 @@
 #pragma once
-// Packing: a panel of up to kLanes rows or columns of an operand, as f32, with the inner dimension outermost, so that the
-// microkernel reads both operands front to back. The storage format is converted here and nowhere else.
+// Packing: a panel of up to kLanes rows or columns of an operand, as slots of the panel type, with the inner dimension
+// outermost, so that the microkernel reads both operands front to back. The storage format is converted here and nowhere else.
 #include "gemm.h"
+#include "microkernel.h"
 #include "storage.h"
 
 namespace nft::cpu::NFT_ISA::gemm {
@@ -66,42 +67,124 @@ NFT_INLINE void transpose(f32v* r) {
   for (int i = 0; i < kLanes; ++i) r[i] = t[i];
 }
 
-// dst[k * dst_stride + i] = scale * element k0 + k of row first + i, for i < count <= kLanes; other lanes 0.
+// How a panel type reads its slots from a row of storage format Row.
+template <class Panel, class Row>
+struct Slots;
+
 template <class Row>
-void pack_rows(const Matrix& m, int64_t first, int count, int64_t k0, int64_t inner, float scale, float* dst,
-               int dst_stride) {
+struct Slots<F32Panel, Row> {
+  // kLanes slots from element k on, of which the first count elements exist.
+  static NFT_MEMBER f32v along(const char* row, int64_t k) { return Row::load(row, k); }
+  static NFT_MEMBER f32v along(const char* row, int64_t k, int count, f32v scale) { return Row::load(row, k, count) * scale; }
+  // One slot of each of kLanes columns (count of them exist) of the rows from k on, of which `depth` exist.
+  static NFT_MEMBER f32v across(const Matrix& m, int64_t k, int, int64_t col, f32v scale) {
+    return Row::load(m.row(k), col) * scale;
+  }
+  static NFT_MEMBER f32v across(const Matrix& m, int64_t k, int, int64_t col, int count, f32v scale) {
+    return Row::load(m.row(k), col, count) * scale;
+  }
+};
+
+#if NFT_HAS_BF16_DOT
+// Other formats, and scaled elements, are rounded to bf16.
+template <class Row>
+struct Slots<Bf16Panel, Row> {
+  static NFT_MEMBER f32v along(const char* row, int64_t k) { return along(row, k, 2 * kLanes, set1(1)); }
+  static NFT_MEMBER f32v along(const char* row, int64_t k, int count, f32v scale) {
+    const f32v low = Row::load(row, k, count < kLanes ? count : kLanes) * scale;
+    const f32v high = count > kLanes ? Row::load(row, k + kLanes, count - kLanes) * scale : zero();
+    u16v halves[2] = {to_bf16(low), to_bf16(high)};
+    f32v slots;
+    std::memcpy(&slots, halves, sizeof(slots));
+    return slots;
+  }
+  static NFT_MEMBER f32v across(const Matrix& m, int64_t k, int depth, int64_t col, f32v scale) {
+    return across(m, k, depth, col, kLanes, scale);
+  }
+  static NFT_MEMBER f32v across(const Matrix& m, int64_t k, int depth, int64_t col, int count, f32v scale) {
+    const u32v low = widen(to_bf16(Row::load(m.row(k), col, count) * scale));
+    if (depth == 1) return as_f32(low);
+    return as_f32(low | (widen(to_bf16(Row::load(m.row(k + 1), col, count) * scale)) << 16));
+  }
+};
+
+// Stored bf16 is moved as it is: a scale goes through the rounding above.
+template <>
+struct Slots<Bf16Panel, PlainRow<Bf16>> {
+  static NFT_MEMBER f32v along(const char* row, int64_t k) {
+    f32v slots;
+    std::memcpy(&slots, row + 2 * k, sizeof(slots));
+    return slots;
+  }
+  static NFT_MEMBER f32v along(const char* row, int64_t k, int count, f32v scale) {
+    const __m512i x = _mm512_maskz_loadu_epi16(static_cast<__mmask32>((uint64_t{1} << count) - 1), row + 2 * k);
+    if (scale[0] == 1) return reinterpret_cast<f32v>(x);
+    const u32v u = reinterpret_cast<u32v>(x);
+    const u32v low = widen(to_bf16(as_f32(u << 16) * scale)), high = widen(to_bf16(as_f32(u & 0xFFFF0000u) * scale));
+    return as_f32(low | (high << 16));
+  }
+  static NFT_MEMBER f32v across(const Matrix& m, int64_t k, int depth, int64_t col, f32v scale) {
+    return across(m, k, depth, col, kLanes, scale);
+  }
+  static NFT_MEMBER f32v across(const Matrix& m, int64_t k, int depth, int64_t col, int count, f32v scale) {
+    u32v low = widen(element(m, k, col, count)), high = depth == 1 ? u32v{} : widen(element(m, k + 1, col, count));
+    if (scale[0] != 1) {
+      low = widen(to_bf16(as_f32(low << 16) * scale));
+      high = widen(to_bf16(as_f32(high << 16) * scale));
+    }
+    return as_f32(low | (high << 16));
+  }
+
+ private:
+  static NFT_MEMBER u16v element(const Matrix& m, int64_t k, int64_t col, int count) {
+    const uint16_t* p = reinterpret_cast<const uint16_t*>(m.row(k)) + col;
+    return count == kLanes ? load_u16(p) : load_u16(p, count);
+  }
+};
+#endif
+
+// dst[step * dst_stride + i] = the slot of elements k0 + step * kDepth ... of row first + i, times scale, for
+// i < count <= kLanes; other lanes 0. inner: elements.
+template <class Panel, class Row>
+void pack_rows(const Matrix& m, int64_t first, int count, int64_t k0, int64_t inner, float scale, Slot* dst, int dst_stride) {
+  using Source = Slots<Panel, Row>;
+  constexpr int kElements = kLanes * Panel::kDepth;
   const char* rows[kLanes];
   for (int i = 0; i < count; ++i) rows[i] = m.row(first + i);
   const f32v factor = set1(scale);
-  for (int64_t k = 0; k < inner; k += kLanes) {
+  for (int64_t k = 0; k < inner; k += kElements) {
     f32v r[kLanes];
-    const int width = inner - k < kLanes ? static_cast<int>(inner - k) : kLanes;
-    if (width == kLanes && count == kLanes && scale == 1) {
+    const int width = inner - k < kElements ? static_cast<int>(inner - k) : kElements;
+    if (width == kElements && count == kLanes && scale == 1) {
 #pragma GCC unroll 16
-      for (int i = 0; i < kLanes; ++i) r[i] = Row::load(rows[i], k0 + k);
+      for (int i = 0; i < kLanes; ++i) r[i] = Source::along(rows[i], k0 + k);
     } else {
-      for (int i = 0; i < kLanes; ++i) r[i] = i < count ? Row::load(rows[i], k0 + k, width) * factor : zero();
+      for (int i = 0; i < kLanes; ++i) r[i] = i < count ? Source::along(rows[i], k0 + k, width, factor) : zero();
     }
     transpose(r);
-    float* out = dst + k * dst_stride;
-    if (width == kLanes) {
+    float* out = reinterpret_cast<float*>(dst) + k / Panel::kDepth * dst_stride;
+    if (width == kElements) {
 #pragma GCC unroll 16
       for (int i = 0; i < kLanes; ++i) F32::store(out + i * dst_stride, r[i]);
     } else {
-      for (int i = 0; i < width; ++i) F32::store(out + i * dst_stride, r[i]);
+      const int steps = (width + Panel::kDepth - 1) / Panel::kDepth;
+      for (int i = 0; i < steps; ++i) F32::store(out + i * dst_stride, r[i]);
     }
   }
 }
 
-// dst[k * dst_stride + i] = scale * element first + i of row k0 + k, for i < count <= kLanes; other lanes 0.
-template <class Row>
-void pack_columns(const Matrix& m, int64_t first, int count, int64_t k0, int64_t inner, float scale, float* dst,
+// dst[step * dst_stride + i] = the slot of rows k0 + step * kDepth ... in column first + i, times scale, for
+// i < count <= kLanes; other lanes 0. inner: rows.
+template <class Panel, class Row>
+void pack_columns(const Matrix& m, int64_t first, int count, int64_t k0, int64_t inner, float scale, Slot* dst,
                   int dst_stride) {
+  using Source = Slots<Panel, Row>;
   const f32v factor = set1(scale);
-  if (count == kLanes) {
-    for (int64_t k = 0; k < inner; ++k, dst += dst_stride) F32::store(dst, Row::load(m.row(k0 + k), first) * factor);
-  } else {
-    for (int64_t k = 0; k < inner; ++k, dst += dst_stride) F32::store(dst, Row::load(m.row(k0 + k), first, count) * factor);
+  float* out = reinterpret_cast<float*>(dst);
+  for (int64_t k = 0; k < inner; k += Panel::kDepth, out += dst_stride) {
+    const int depth = inner - k < Panel::kDepth ? static_cast<int>(inner - k) : Panel::kDepth;
+    F32::store(out, count == kLanes ? Source::across(m, k0 + k, depth, first, factor)
+                                    : Source::across(m, k0 + k, depth, first, count, factor));
   }
 }
 
