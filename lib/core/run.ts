@@ -27,7 +27,7 @@ export class Run implements OpContext {
   readonly device: DeviceName;
   readonly deviceIndex: number;
   readonly dtype: FloatType;
-  /** Type of row statistics, low-rank products and gradient sums: f32, or f64 when activations are f64. */
+  /** Type of row statistics and gradient sums: f32, or f64 when activations are f64. */
   readonly accumulator: 'f32' | 'f64';
   readonly dry: boolean;
   readonly sink: GradientSink | undefined;

@@ -67,7 +67,7 @@ export class LoraAdapter implements LinearAdapter {
   }
 
   forward(base: Linear, x: Tensor, y: Tensor | undefined, residual: Tensor | undefined, keep: boolean, run: Run): LoraSaved | undefined {
-    const u = run.empty('lora.u', [x.rows, this.a.shape[0] as number], run.accumulator, keep ? 'saved' : 'transient');
+    const u = run.empty('lora.u', [x.rows, this.a.shape[0] as number], run.dtype, keep ? 'saved' : 'transient');
     const xd = this.dropped(x, run);
     ops.linearForward(run, { x: xd ?? x, weight: this.a.value, y: u });
     run.free(xd);
@@ -78,7 +78,7 @@ export class LoraAdapter implements LinearAdapter {
   }
 
   backwardInput(base: Linear, dy: Tensor, saved: LoraSaved, dx: Tensor | undefined, accumulate: boolean, run: Run): void {
-    const t = run.empty('lora.t', saved.u.shape, run.accumulator);
+    const t = run.empty('lora.t', saved.u.shape);
     ops.linearBackwardInput(run, { dy, weight: this.b.value, dx: t });
     saved.t = t;
     if (!dx) return;

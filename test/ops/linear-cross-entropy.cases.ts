@@ -2,6 +2,7 @@ import type { DType } from '../../lib/core/dtype.js';
 import { naiveEmbeddingGradient } from './embedding.cases.js';
 import { dot } from './linear.cases.js';
 import { naiveUpdate, updateVariants } from './naive-update.js';
+import { roundTo } from './storage.js';
 import { Matrix, type OpCase, type OpSuite, type Round, type TensorSpec, tensor } from './suite.js';
 
 interface Row {
@@ -29,9 +30,10 @@ function logitRow(h: Matrix, weight: Matrix, n: number, softcap: number, f: Roun
   return row;
 }
 
-/** dlogits of row n */
-function gradientRow(row: Row, lse: number, target: number, weight: number, f: Round): number[] {
-  return row.z.map((z, v) => f(f(weight * f(f(Math.exp(f(z - lse))) - (v === target ? 1 : 0))) * (row.slope[v] as number)));
+/** dlogits of row n. Where h is bf16 they are an operand of bf16 products, and so bf16 as well. */
+function gradientRow(row: Row, lse: number, target: number, weight: number, f: Round, h?: DType): number[] {
+  const dz = row.z.map((z, v) => f(f(weight * f(f(Math.exp(f(z - lse))) - (v === target ? 1 : 0))) * (row.slope[v] as number)));
+  return h === 'bf16' ? dz.map((x) => roundTo('bf16', x)) : dz;
 }
 
 /** dweight += dlogits^T h for one token */
@@ -133,7 +135,7 @@ export const suites: OpSuite[] = [
       lossCase(1024, 49152, 576, 'f32', 'q4_1', 0, ['dh', 'lse']),
       lossCase(1024, 49152, 576, 'bf16', 'bf16', 0, ['dh', 'dweight', 'lse']),
     ],
-    naive({ h, weight, targets, weights, lossSum, dweight }, { softcap = 0 }, f) {
+    naive({ h, weight, targets, weights, lossSum, dweight }, { softcap = 0 }, f, types) {
       const [H, W, T, S] = [h as Matrix, weight as Matrix, targets as Matrix, weights as Matrix];
       const dh = new Matrix(H.rows, H.cols);
       const dw = new Matrix(W.rows, W.cols);
@@ -147,7 +149,7 @@ export const suites: OpSuite[] = [
         lse.data[n] = row.lse;
         nll.data[n] = f(row.lse - (row.z[target] as number));
         loss += S.get(n) * nll.get(n);
-        const d = gradientRow(row, row.lse, target, S.get(n), f);
+        const d = gradientRow(row, row.lse, target, S.get(n), f, types.h?.dtype);
         for (let c = 0; c < H.cols; c++)
           dh.set(
             n,
@@ -188,7 +190,7 @@ export const suites: OpSuite[] = [
       for (let n = 0; n < H.rows; n++) {
         if (T.get(n) < 0) continue;
         const row = logitRow(H, W, n, numbers.softcap ?? 0, f);
-        addOuter(grad, gradientRow(row, L.get(n), T.get(n), S.get(n), f), H, n, f);
+        addOuter(grad, gradientRow(row, L.get(n), T.get(n), S.get(n), f, types.h?.dtype), H, n, f);
       }
       if (ids && embeddingDy) grad = naiveEmbeddingGradient(grad, ids, embeddingDy, numbers.embeddingScale ?? 1, f);
       return naiveUpdate(W, grad, state0, state1, numbers, types.weight?.dtype, f);

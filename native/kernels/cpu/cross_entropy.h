@@ -34,11 +34,16 @@ NFT_INLINE void cap_logits(float* z, int64_t n, float softcap) {
       });
 }
 
-// z[i] = weight * (exp(z[i] - lse) - [i == target]) * dz/dlogit, in place. A token of weight 0 has gradient 0 whatever z is.
-// target counts from z's first element and may lie outside.
+// Type of the gradient of the logits: like h where that is bf16, since both are operands of products then.
+NFT_INLINE DType logit_gradient_type(const Tensor& h) { return h.dtype == DType::bf16 ? DType::bf16 : DType::f32; }
+
+// The gradient of n logits, weight * (exp(z[i] - lse) - [i == target]) * dz/dlogit, as Float at the start of z's memory. A
+// token of weight 0 has gradient 0 whatever z is. target counts from z's first element and may lie outside.
+template <class Float>
 NFT_INLINE void logit_gradient(float* z, int64_t n, float lse, int64_t target, float weight, float softcap) {
+  typename Float::Element* gradient = reinterpret_cast<typename Float::Element*>(z);
   if (weight == 0) {
-    std::memset(z, 0, static_cast<size_t>(n) * 4);
+    std::memset(gradient, 0, static_cast<size_t>(n) * sizeof(*gradient));
     return;
   }
   const float inverse = softcap > 0 ? 1 / softcap : 0;
@@ -46,12 +51,20 @@ NFT_INLINE void logit_gradient(float* z, int64_t n, float lse, int64_t target, f
   for_vectors(
       n, [&](int64_t i, int count) __attribute__((always_inline)) {
         const simd::f32v x = load_n(z + i, count), t = x * inverse;
-        store_n(z + i, (simd::exp(x - lse) * weight) * (1.f - t * t), count);
+        // Behind what has been read: gradient[i] never lies after z[i].
+        Float::store(gradient + i, (simd::exp(x - lse) * weight) * (1.f - t * t), count);
       });
   if (target >= 0 && target < n) {
     const float t = at_target * inverse;
-    z[target] = (simd::exp(simd::set1(at_target - lse))[0] - 1) * weight * (1 - t * t);
+    Float::store1(gradient + target, (simd::exp(simd::set1(at_target - lse))[0] - 1) * weight * (1 - t * t));
   }
+}
+
+NFT_INLINE void logit_gradient(DType type, float* z, int64_t n, float lse, int64_t target, float weight, float softcap) {
+  if (type == DType::bf16)
+    logit_gradient<simd::Bf16>(z, n, lse, target, weight, softcap);
+  else
+    logit_gradient<simd::F32>(z, n, lse, target, weight, softcap);
 }
 
 }  // namespace nft::cpu::NFT_ISA

@@ -105,7 +105,8 @@ void linear_cross_entropy(const LinearCrossEntropy& a, Context& c) {
   for (int64_t first = 0; first < labelled; first += l.chunk) {
     const int64_t rows = min64(l.chunk, labelled - first);
     const int32_t* token = index + first;
-    const Matrix chunk = {logits, DType::f32, vocabulary * 4, nullptr};
+    const DType gradient_type = logit_gradient_type(a.h);
+    const Matrix chunk = {logits, gradient_type, vocabulary * 4, nullptr};
 
     Problem forward;
     forward.rows = rows;
@@ -127,7 +128,7 @@ void linear_cross_entropy(const LinearCrossEntropy& a, Context& c) {
       nll[r] = lse - z[targets[n]];
       if (a.lse.present) a.lse.as<float>()[n] = static_cast<float>(lse);
       if (a.nll.present) a.nll.as<float>()[n] = static_cast<float>(nll[r]);
-      if (gradient) logit_gradient(z, vocabulary, static_cast<float>(lse), targets[n], weights[n], softcap);
+      if (gradient) logit_gradient(gradient_type, z, vocabulary, static_cast<float>(lse), targets[n], weights[n], softcap);
     });
     for (int64_t r = 0; r < rows; ++r) {
       const double weight = weights[token[r]];

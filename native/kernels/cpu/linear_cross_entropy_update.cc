@@ -70,6 +70,7 @@ void linear_cross_entropy_update(const LinearCrossEntropyUpdate& a, Context& c) 
   float* grad = reinterpret_cast<float*>(memory + s.logits);
   int32_t* token = reinterpret_cast<int32_t*>(memory + s.logits + s.gradient);
   void* rest = memory + s.total;
+  const DType gradient_type = logit_gradient_type(a.h);
   const int64_t tokens = labelled_tokens(a.targets, token);
   const int64_t step = strip_rows(tokens, vocabulary);
 
@@ -91,14 +92,14 @@ void linear_cross_entropy_update(const LinearCrossEntropyUpdate& a, Context& c) 
       for (int64_t r = item * item_rows; r < min64(tokens, (item + 1) * item_rows); ++r) {
         const int64_t n = token[r];
         cap_logits(logits + r * count, count, softcap);
-        logit_gradient(logits + r * count, count, lse[n], targets[n] - first, weights[n], softcap);
+        logit_gradient(gradient_type, logits + r * count, count, lse[n], targets[n] - first, weights[n], softcap);
       }
     });
 
     Problem gradient;
     gradient.rows = count;
     gradient.cols = width;
-    const Matrix dlogits = {logits, DType::f32, count * 4, nullptr};
+    const Matrix dlogits = {logits, gradient_type, count * 4, nullptr};
     gradient.main = {dlogits, matrix(a.h, token), Layout::inner_rows, Layout::inner_rows, tokens, 1};
     gradient.out.data = grad;
     gradient.out.stride_bytes = width * 4;

@@ -10,8 +10,8 @@ namespace {
 
 // Slots of the inner dimension packed at a time. Longer products make several passes over a tile buffer in the workspace.
 constexpr int64_t kPassSteps = 1024;
-constexpr int kPassBlocks = 40;
-static_assert(kPassBlocks >= kPassSteps / 32 + 2, "blocks of at least 32, and a rest of either segment");
+constexpr int kPassBlocks = 72;
+static_assert(kPassBlocks >= kPassSteps / 16 + 2, "blocks of at least 32 elements, and a rest of either segment");
 // Rows of packed A that stay in the second-level cache while panels of B stream by.
 constexpr int64_t kCachedBytes = 512 << 10;
 // Below this many multiply-adds waking other threads costs more than it saves.
@@ -64,7 +64,8 @@ NFT_INLINE int64_t steps_of(int64_t elements, int depth) { return ceil_div(eleme
 // Cuts main, then tail, into blocks, a pass at a time.
 class Passes {
  public:
-  Passes(const Problem& p, int depth) : problem_(p), depth_(depth), segment_(&p.main) {}
+  Passes(const Problem& p, int depth)
+      : problem_(p), depth_(depth), block_(p.inner_block > 0 ? p.inner_block : kInnerBlock * depth), segment_(&p.main) {}
   // Fills blocks with the next pass; the number of blocks, 0 after the last.
   int next(Block* blocks, int64_t* steps) {
     int count = 0;
@@ -76,7 +77,7 @@ class Passes {
         at_ = 0;
         continue;
       }
-      const int64_t length = min64(problem_.inner_block * depth_, segment_->inner - at_);
+      const int64_t length = min64(block_, segment_->inner - at_);
       const int64_t more = steps_of(length, depth_);
       if (*steps + more > kPassSteps) break;
       blocks[count++] = {segment_, at_, length, *steps, more};
@@ -89,6 +90,7 @@ class Passes {
  private:
   const Problem& problem_;
   const int depth_;
+  const int64_t block_;
   const Segment* segment_;
   int64_t at_ = 0;
 };

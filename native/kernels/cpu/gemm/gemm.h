@@ -4,8 +4,8 @@
 // Blocking (after Goto & van de Geijn 2008; Van Zee & van de Geijn 2015, BLIS): both operands of a superblock of C are
 // packed as panels into the workspace by all threads, then the tiles of the superblock are shared out. Panels are f32, or
 // bf16 where the processor has dot products of bf16 pairs and both activations and result, or all operands, are bf16.
-// The inner dimension is cut into blocks of inner_block slots; block sums are added up in order. An element of C therefore depends only on
-// its operands and inner_block, never on the number of threads, on superblocks or on its neighbours.
+// The inner dimension is cut into blocks; block sums are added up in order. An element of C therefore depends only on
+// its operands and the length of blocks, never on the number of threads, on superblocks or on its neighbours.
 #include "../../../core/dtype.h"
 #include "../../../core/tensor.h"
 #include "../isa.h"
@@ -63,7 +63,7 @@ struct Problem {
   int64_t rows = 0, cols = 0;
   Segment main, tail;
   Output out;
-  int64_t inner_block = kInnerBlock;
+  int64_t inner_block = 0;  // elements summed before they are added to the others; 0 for kInnerBlock slots
 };
 
 NFT_INLINE Output output(const Tensor& t) {
