@@ -13,7 +13,12 @@ const storage = { f32: 4, bf16: 2 };
 export function countWeights(config, rank = 16) {
   const { hidden_size: c, intermediate_size: f, num_hidden_layers: layers, head_dim: d, vocab_size: v } = config;
   const [q, kv] = [config.num_attention_heads * d, config.num_key_value_heads * d];
-  const matrices = [[c, q], [c, kv], [c, kv], [q, c], [c, f], [c, f], [f, c]]; // biome-ignore format: one line
+  const [square, narrow, wide] = [
+    [c, q],
+    [c, kv],
+    [c, f],
+  ];
+  const matrices = [square, narrow, narrow, square, wide, wide, wide];
   const sum = (size) => layers * matrices.reduce((total, [k, n]) => total + size(k, n), 0);
   const body = sum((k, n) => k * n);
   const head = v * c;

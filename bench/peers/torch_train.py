@@ -1,24 +1,34 @@
-"""LoRA fine-tuning in PyTorch + transformers + peft: the peer of `npm run bench:train`. One JSON line on stdout.
+"""Fine-tuning in PyTorch + transformers + peft: the peer of `npm run bench:train`. One JSON line on stdout.
 
-  python bench/peers/torch_train.py MODEL_DIR [--steps 5] [--warmup 1] [--batch 4] [--length 256] [--rank 16] [--alpha 32]
-                                    [--threads 2]
+  python bench/peers/torch_train.py MODEL_DIR --method lora|adamw|lomo --dtype f32|bf16 [--checkpointing] [--compile]
+      [--steps 5] [--warmup 1] [--batch 4] [--length 256] [--rank 16] [--alpha 32] [--learning-rate 1e-4] [--threads 2]
 
-float32, all linear layers of the blocks, no dropout, AdamW (fused implementation), sdpa attention, a plain loop. Every row is
-`length` random tokens, each of them predicted from those before it (the first token of a row has nothing before it).
-Output: tokensPerSecond of each measured step and their median (batch * length tokens a step), seconds of the median step,
-losses, peakRssBytes of the process, rssAfterImportBytes, versions.
+lora: all linear layers of the blocks, no dropout, the adapter in the type of the base, fused AdamW. adamw: every weight, fused
+AdamW, moments in the type of the weights. lomo: every weight, updated with plain SGD in a hook as soon as its gradient is complete, the
+gradient dropped there. checkpointing: every block, non-reentrant. compile: torch.compile with its defaults. sdpa attention, no weight
+decay, no clipping, a plain loop. Every row is `length` random tokens, each of them predicted from those before it (the first token
+of a row has nothing before it).
+A step is clean if other processes took less than 4% of the cores meanwhile (/proc/stat); steps run until `steps` clean ones are in,
+at most three times as many. Output: seconds and others' share of each measured step, losses, peakRssBytes (VmHWM of the process),
+rssAfterImportBytes, versions.
 """
 import argparse
 import json
 import os
 import resource
-import statistics
 import time
+
+OTHERS_LIMIT = 0.04
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
+    parser.add_argument("--method", choices=["lora", "adamw", "lomo"], required=True)
+    parser.add_argument("--dtype", choices=["f32", "bf16"], required=True)
+    parser.add_argument("--checkpointing", action="store_true")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--learning-rate", type=float, default=1e-4)
     for name, default in (("steps", 5), ("warmup", 1), ("batch", 4), ("length", 256), ("rank", 16), ("alpha", 32), ("threads", 2)):
         parser.add_argument(f"--{name}", type=int, default=default)
     return parser.parse_args()
@@ -28,62 +38,111 @@ ARGS = arguments()
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = str(ARGS.threads)
 
-import peft  # noqa: E402  (threads must be set before torch loads)
-import torch  # noqa: E402
+import torch  # noqa: E402  (threads must be set before torch loads)
 import transformers  # noqa: E402
+
+VERSIONS = {"torch": torch.__version__, "transformers": transformers.__version__}
+if ARGS.method == "lora":
+    import peft
+
+    VERSIONS["peft"] = peft.__version__
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
-def rss_bytes():
-    with open("/proc/self/statm") as f:
-        return int(f.read().split()[1]) * resource.getpagesize()
+def status_bytes(key):
+    with open("/proc/self/status") as lines:
+        for line in lines:
+            if line.startswith(key + ":"):
+                return int(line.split()[1]) * 1024
+    raise KeyError(key)
+
+
+class Stopwatch:
+    """Seconds since it was made, and the share of the cores that other processes took."""
+
+    def __init__(self):
+        self.busy, self.own, self.start = self.busy_seconds(), self.own_seconds(), time.perf_counter()
+
+    @staticmethod
+    def busy_seconds():
+        with open("/proc/stat") as lines:
+            user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, lines.readline().split()[1:9])
+        return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+    @staticmethod
+    def own_seconds():
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        return usage.ru_utime + usage.ru_stime
+
+    def read(self):
+        seconds = time.perf_counter() - self.start
+        others = (self.busy_seconds() - self.busy - (self.own_seconds() - self.own)) / (seconds * os.cpu_count())
+        return {"seconds": round(seconds, 5), "others": round(max(0.0, others), 4)}
 
 
 def load():
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    model = transformers.AutoModelForCausalLM.from_pretrained(ARGS.model, dtype=torch.float32, attn_implementation="sdpa")
+    dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[ARGS.dtype]
+    model = transformers.AutoModelForCausalLM.from_pretrained(ARGS.model, dtype=dtype, attn_implementation="sdpa").train()
     model.config.use_cache = False
+    if ARGS.checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    if ARGS.method != "lora":
+        return model
     config = peft.LoraConfig(r=ARGS.rank, lora_alpha=ARGS.alpha, lora_dropout=0.0, bias="none", task_type="CAUSAL_LM",
                              target_modules=TARGETS)
-    return peft.get_peft_model(model.train(), config)
+    return peft.get_peft_model(model, config, autocast_adapter_dtype=False)
 
 
-def step(model, optimizer, ids):
-    loss = model(input_ids=ids, labels=ids).loss
-    loss.backward()
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    return loss.item()
+def update_in_hooks(parameters):
+    @torch.no_grad()
+    def update(parameter):
+        parameter.sub_(parameter.grad, alpha=ARGS.learning_rate)
+        parameter.grad = None
+
+    for parameter in parameters:
+        parameter.register_post_accumulate_grad_hook(update)
 
 
 def main():
     torch.set_num_threads(ARGS.threads)
     torch.manual_seed(0)
-    rss_import = rss_bytes()
+    rss_after_import = status_bytes("VmRSS")
     model = load()
     trainable = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trainable, lr=1e-4, weight_decay=0.0, fused=True)
+    optimizer = None
+    if ARGS.method == "lomo":
+        update_in_hooks(trainable)
+    else:
+        optimizer = torch.optim.AdamW(trainable, lr=ARGS.learning_rate, weight_decay=0.0, fused=True)
+    forward = torch.compile(model) if ARGS.compile else model
+
+    def step(ids):
+        loss = forward(input_ids=ids, labels=ids).loss
+        loss.backward()
+        if optimizer is not None:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        return loss.item()
+
     generator = torch.Generator().manual_seed(1)
-    seconds, losses = [], []
-    for _ in range(ARGS.warmup + ARGS.steps):
+    steps, losses, clean = [], [], 0
+    for i in range(ARGS.warmup + 3 * ARGS.steps):
+        if clean >= ARGS.steps:
+            break
         ids = torch.randint(0, model.config.vocab_size, (ARGS.batch, ARGS.length), generator=generator)
-        start = time.perf_counter()
-        losses.append(round(step(model, optimizer, ids), 5))
-        seconds.append(time.perf_counter() - start)
-    measured = seconds[ARGS.warmup:]
-    tokens = ARGS.batch * ARGS.length
+        watch = Stopwatch()
+        losses.append(round(step(ids), 5))
+        measured = watch.read()
+        if i < ARGS.warmup:
+            continue
+        steps.append(measured)
+        clean += measured["others"] < OTHERS_LIMIT
     print(json.dumps({
-        "name": "transformers + peft", "method": "lora", "dtype": "f32", "rank": ARGS.rank, "batch": ARGS.batch,
-        "length": ARGS.length, "threads": ARGS.threads, "trainableParameters": sum(p.numel() for p in trainable),
-        "tokensPerSecond": [round(tokens / s, 1) for s in measured],
-        "medianTokensPerSecond": round(tokens / statistics.median(measured), 1),
-        "medianStepSeconds": round(statistics.median(measured), 4),
-        "losses": losses,
-        "peakRssBytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        "rssAfterImportBytes": rss_import,
-        "versions": {"torch": torch.__version__, "transformers": transformers.__version__, "peft": peft.__version__},
+        "trainableParameters": sum(p.numel() for p in trainable), "steps": steps, "losses": losses,
+        "peakRssBytes": status_bytes("VmHWM"), "rssAfterImportBytes": rss_after_import, "versions": VERSIONS,
     }), flush=True)
 
 
