@@ -1,7 +1,8 @@
 // What the machine can do: matrix products in f32 and bf16 (ours, and oneDNN's through torch where it is installed) and copying memory.
-// GEMM: 2048^3 and y = x W^T of the largest shapes of a SmolLM2-135M layer; the best median counts. Copy: the `cast` op from f32 to f32
-// over 256 MiB, on the engine's threads, bytes read and written both counted.
+// GEMM: 2048^3 and y = x W^T of the largest shapes of a SmolLM2-135M layer; the best median counts. Copy: memcpy on as many
+// threads (copy.mjs), bytes read and written both counted.
 import { threads } from '../dist/core/device.js';
+import { startCopy } from './copy.mjs';
 import { prepareCase } from './op-calls.mjs';
 import { significant } from './statistics.mjs';
 import { here, inTurns } from './turns.mjs';
@@ -22,16 +23,10 @@ async function gemmRate(dtype, { m, k, n }, rival, count, seconds) {
   return results.map(({ median }) => (2 * m * k * n) / median / 1e6);
 }
 
-/** A call that copies 256 MiB; `bytes` counts them read and written. */
-export function prepareCopy() {
-  const spec = { dtype: 'f32', shape: [65536, 1024] };
-  return prepareCase('cast', { x: spec, y: spec });
-}
-
-async function copyRate(seconds) {
-  const copy = prepareCopy();
-  const [{ median }] = await inTurns([here(copy.run)], seconds);
-  copy.dispose();
+async function copyRate(count, seconds) {
+  const copy = await startCopy(count);
+  const [{ median }] = await inTurns([copy.contestant], seconds);
+  await copy.stop();
   return copy.bytes / median / 1e6;
 }
 
@@ -39,7 +34,7 @@ async function copyRate(seconds) {
 export async function measureCeilings(rival, count, seconds) {
   const before = threads();
   threads(count);
-  const result = { threads: count, copyGbs: significant(await copyRate(seconds)) };
+  const result = { threads: count, copyGbs: significant(await copyRate(count, seconds)) };
   for (const dtype of ['f32', 'bf16']) {
     const rates = [];
     for (const shape of shapes) rates.push(await gemmRate(dtype, shape, rival, count, seconds));

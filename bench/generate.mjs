@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// `npm run bench:generate`: tokens/s of decoding one text greedily, and the share of what copying memory allows (ceilings.mjs): the bytes
+// `npm run bench:generate`: tokens/s of decoding one text greedily, and the share of what copying memory allows (copy.mjs): the bytes
 // of the weights and of the keys and values that a token reads, per second, over the bytes per second that a copy reads and writes. The copy is
 // measured in the same run and takes turns with the models: SmolLM2-135M's shape in bf16 with random weights, and a GGUF in Q4_1 where
 // --gguf or ../shared/models has one. Appends one JSON line to bench/results/generate.jsonl.
@@ -10,10 +10,11 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { root } from '../scripts/build-native.mjs';
 import { setupOrExit } from '../scripts/setup.mjs';
+import { startCopy } from './copy.mjs';
 import { stopwatch } from './quiet.mjs';
 import { randomModel } from './smollm2-shape.mjs';
 import { significant } from './statistics.mjs';
-import { here, inTurns } from './turns.mjs';
+import { inTurns } from './turns.mjs';
 
 const sharedGguf = join(root, '..', 'shared', 'models', 'smollm2-135m-instruct', 'SmolLM2-135M-Instruct.Q4_1.gguf');
 const numbers = { layers: 30, prompt: 32, tokens: 128, threads: 2, seconds: 8 };
@@ -69,7 +70,6 @@ async function main() {
   const { gguf, layers, prompt, tokens, threads: count, seconds } = readOptions();
   setupOrExit();
   const { threads } = await import('../dist/core/device.js');
-  const { prepareCopy } = await import('./ceilings.mjs');
   const { machine } = await import('./machine.mjs');
   threads(count);
   const models = [
@@ -79,10 +79,10 @@ async function main() {
   if (models.length === 1) console.log(`${gguf} does not exist: the GGUF row is left out`);
   const decoders = [];
   for (const { path, dtype } of models) decoders.push(await decoder({ path, dtype, prompt, tokens }));
-  const copy = prepareCopy();
-  const [copied, ...results] = await inTurns([here(copy.run), ...decoders.map((d) => d.contestant)], seconds);
+  const copy = await startCopy(count);
+  const [copied, ...results] = await inTurns([copy.contestant, ...decoders.map((d) => d.contestant)], seconds);
   const copyGbs = copy.bytes / copied.median / 1e6;
-  copy.dispose();
+  await copy.stop();
   const rows = models.map(({ name, dtype }, i) => {
     const { bytesPerToken, dispose } = decoders[i];
     dispose();

@@ -226,11 +226,17 @@ const list: [[number, number][], number, Options?][] = [
 ];
 const withTypes = list.flatMap(([s, d, options]) => (['f32', 'bf16'] as const).map((type) => [s, d, { ...options, type }] as const));
 
+/** SmolLM2-135M on 4 x 256, 1 x 512 and 1 x 1024 tokens. */
+function modelCases(build: typeof forward): OpCase[] {
+  const batches: [number, number][][] = [Array(4).fill([256, 256]), [[512, 512]], [[1024, 1024]]];
+  return (['f32', 'bf16'] as const).flatMap((type) => batches.map((b) => build(b, 64, { heads: 9, kvHeads: 3, type })));
+}
+
 export const suites: OpSuite[] = [
   {
     op: 'attention_forward',
     cases: [...withTypes.map(([s, d, options]) => forward(s, d, options)), forward([[9, 9]], 16, { type: 'f16', lse: false })],
-    bench: [forward([[1024, 1024]], 64, { heads: 9, kvHeads: 3 }), forward(Array(8).fill([128, 128]), 64, { heads: 9, kvHeads: 3 })],
+    bench: [...modelCases(forward), forward([[1, 2048]], 64, { heads: 9, kvHeads: 3 })],
     naive(inputs, numbers, f) {
       const { o, lse } = naiveAttention(inputs as unknown as Operands & { v: Matrix }, numbers, f);
       return { o, lse };
@@ -239,7 +245,7 @@ export const suites: OpSuite[] = [
   {
     op: 'attention_backward',
     cases: withTypes.map(([s, d, options]) => backward(s, d, options)),
-    bench: [backward([[1024, 1024]], 64, { heads: 9, kvHeads: 3 })],
+    bench: modelCases(backward),
     naive(inputs, numbers, f) {
       const { dout, q, k, v, o, lse } = inputs as Record<'dout' | 'q' | 'k' | 'v' | 'o' | 'lse', Matrix>;
       const { heads = 1, kvHeads = 1, scale = 1 } = numbers;

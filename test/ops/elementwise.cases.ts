@@ -59,7 +59,10 @@ export const suites: OpSuite[] = [
         })),
       ),
     ]),
-    bench: bench({ x: tensor('q4_1', big), y: tensor('f32', big) }),
+    bench: (['bf16', 'q8_0', 'q4_0', 'q4_1'] as const).map((t) => ({
+      name: `[${big}] ${t} to f32`,
+      args: { x: tensor(t, big), y: tensor('f32', big) },
+    })),
     naive: ({ x }) => ({ y: x as Matrix }),
   },
   {

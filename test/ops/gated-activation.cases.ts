@@ -96,7 +96,7 @@ export const suites: OpSuite[] = [
       forward(9, 67, 'f32', kind, 0, 20),
       ...types.map((type) => forward(5, 131, type, kind, 3)),
     ]),
-    bench: types.map((type) => forward(1024, 1536, type, 0)),
+    bench: [...types.map((type) => forward(1024, 1536, type, 0)), forward(1024, 1536, 'f32', 1), forward(1024, 1536, 'f32', 2)],
     naive({ gate, up }, { kind = 0 }, f) {
       const [G, U] = [gate as Matrix, up as Matrix];
       return { y: map(G, (i) => f(activate(kind, G.get(i), f)[0] * U.get(i))) };
@@ -111,7 +111,7 @@ export const suites: OpSuite[] = [
       ...types.map((type) => backward(5, 131, type, kind, 3, true)),
       shared(kind),
     ]),
-    bench: types.map((type) => backward(1024, 1536, type, 0)),
+    bench: [...types.map((type) => backward(1024, 1536, type, 0)), backward(1024, 1536, 'f32', 1), backward(1024, 1536, 'f32', 2)],
     naive({ dy, gate, up }, { kind = 0 }, f) {
       const [D, G, U] = [dy as Matrix, gate as Matrix, up as Matrix];
       const at = G.data.map((g) => activate(kind, g, f)[0]);

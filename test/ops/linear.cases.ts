@@ -4,6 +4,17 @@ import { Matrix, type OpCase, type OpSuite, type Round, type TensorSpec, tensor 
 
 type Args = Record<string, TensorSpec | number>;
 
+/** [K, M] of the matrices of SmolLM2-135M: q and o, k and v, gate and up, down, head. */
+const modelShapes = [
+  [576, 576],
+  [576, 192],
+  [576, 1536],
+  [1536, 576],
+  [576, 49152],
+] as const;
+const modelCases = (build: (k: number, m: number, type: DType) => OpCase): OpCase[] =>
+  (['f32', 'bf16'] as const).flatMap((type) => modelShapes.map(([k, m]) => build(k, m, type)));
+
 /** [N, K, M]: none, one, odd, one past the usual tiles of 6 to 16 rows, 16 to 64 columns and 256 inner steps. */
 const shapes = [
   [0, 32, 16],
@@ -121,9 +132,12 @@ const linearForward: OpSuite = {
     },
   ],
   bench: [
-    ...(['f32', 'bf16', 'q8_0', 'q4_1'] as const).map((w) => forwardCase('SmolLM2 MLP up', 1024, 576, 1536, 'f32', w)),
-    forwardCase('SmolLM2 MLP down', 1024, 1536, 576, 'f32', 'f32'),
-    forwardCase('one token', 1, 576, 1536, 'f32', 'q4_1'),
+    ...modelCases((k, m, type) => forwardCase('SmolLM2', 1024, k, m, type, type)),
+    ...(['bf16', 'q8_0', 'q4_1'] as const).map((w) => forwardCase('SmolLM2', 1024, 576, 1536, 'f32', w)),
+    forwardCase('SmolLM2 LoRA r16', 1024, 576, 1536, 'bf16', 'bf16', tail(1024, 1536, 16, 'f32')),
+    ...(['bf16', 'q4_1'] as const).flatMap((w) =>
+      modelShapes.map(([k, m]) => forwardCase('one token', 1, k, m, w === 'bf16' ? 'bf16' : 'f32', w)),
+    ),
   ],
   naive({ x, weight, bias, tailX, tailWeight, residual }, { tailScale = 1 }, f) {
     const [X, W] = [x as Matrix, weight as Matrix];
@@ -185,7 +199,11 @@ const linearBackwardInput: OpSuite = {
     inputCase('everything, strided', 19, 96, 31, 'f32', 'q4_1', { ...inputTail(19, 96, 5, 'f32'), accumulate: 1 }, 7),
     inputCase('everything, strided', 19, 96, 31, 'bf16', 'bf16', { ...inputTail(19, 96, 5, 'bf16'), accumulate: 1 }, 3),
   ],
-  bench: (['f32', 'bf16', 'q4_1'] as const).map((w) => inputCase('SmolLM2 MLP up', 1024, 576, 1536, 'f32', w)),
+  bench: [
+    ...modelCases((k, m, type) => inputCase('SmolLM2', 1024, k, m, type, type)),
+    ...(['bf16', 'q4_1'] as const).map((w) => inputCase('SmolLM2', 1024, 576, 1536, 'f32', w)),
+    inputCase('SmolLM2 LoRA r16', 1024, 576, 1536, 'bf16', 'bf16', inputTail(1024, 576, 16, 'f32')),
+  ],
   naive({ dy, weight, tailDy, tailWeight, dx }, { tailScale = 1, accumulate = 0 }, f) {
     const [DY, W, DX] = [dy as Matrix, weight as Matrix, dx as Matrix];
     const out = new Matrix(DY.rows, W.cols);
@@ -234,7 +252,7 @@ const linearBackwardWeight: OpSuite = {
     weightCase('strided', 21, 50, 34, 'f32', { scale: 0.25, accumulate: 1 }, 6),
     weightCase('strided', 21, 50, 34, 'f16', {}, 3),
   ],
-  bench: [weightCase('SmolLM2 MLP up', 1024, 576, 1536, 'f32'), weightCase('SmolLM2 MLP up', 1024, 576, 1536, 'bf16')],
+  bench: modelCases((k, m, type) => weightCase('SmolLM2', 1024, k, m, type)),
   naive({ dy, x, dweight }, { scale = 1, accumulate = 0 }, f) {
     const dw = naiveWeightGradient(dy as Matrix, x as Matrix, scale, f);
     if (accumulate) dw.data.forEach((v, i) => (dw.data[i] = f(v + (dweight as Matrix).get(i))));
