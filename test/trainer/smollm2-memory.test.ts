@@ -20,7 +20,9 @@ const mib = 2 ** 20;
 function measure(settings: Settings & { rows: number; length: number }): Measured {
   const script = join(import.meta.dirname, 'measure-rss.mjs');
   const model = sharedPath('models', 'smollm2-135m-instruct');
-  const output = execFileSync(process.execPath, ['--expose-gc', script, model, JSON.stringify(settings)], { encoding: 'utf8' });
+  // JavaScript's own heap and its helper threads would otherwise move the measurement by tens of MiB.
+  const node = ['--expose-gc', '--single-threaded', '--max-semi-space-size=1'];
+  const output = execFileSync(process.execPath, [...node, script, model, JSON.stringify(settings)], { encoding: 'utf8' });
   return JSON.parse(output) as Measured;
 }
 
@@ -30,8 +32,7 @@ function expectPlanned({ planned, heapPeak, arenaPeak, residentAboveBaseline, lo
   expect(heapPeak).toBe(planned.total);
   expect(arenaPeak).toBe(planned.arena);
   expect(residentAboveBaseline).toBeLessThan(planned.total * 1.1);
-  // Pages that the first step does not touch (workspace of larger batches, rows of the embedding) are not resident yet.
-  expect(residentAboveBaseline).toBeGreaterThan(planned.total * 0.8);
+  expect(residentAboveBaseline).toBeGreaterThan(planned.total * 0.9);
 }
 
 describe.skipIf(!hasShared || !built)('SmolLM2-135M with 4 x 256 tokens', () => {

@@ -7,12 +7,12 @@
 
 namespace nft::cpu::NFT_ISA {
 
-constexpr int64_t kLogitBytes = 12 << 20;
+constexpr int64_t kLogitBytes = 20 << 20;
 
 // Tokens whose logits over V are held at a time; a weight gradient is summed over such chunks in order.
 NFT_INLINE int64_t cross_entropy_chunk(int64_t vocabulary) {
   const int64_t fit = kLogitBytes / (4 * max64(1, vocabulary)) / 16 * 16;
-  return min64(256, max64(32, fit));
+  return min64(256, max64(64, fit));
 }
 
 // index[0 .. count) = the tokens with a target, in order; returns count.

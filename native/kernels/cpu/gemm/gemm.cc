@@ -122,7 +122,7 @@ NFT_INLINE void pack_operand(const Matrix& m, Layout layout, int64_t first, int6
 
 // Inner elements packed for one panel before the next panel's turn. Operands stored by the inner dimension are read in short
 // runs, a whole row of the matrix apart: going panel by panel over few rows at a time stays within the pages just touched.
-int64_t pack_step(Layout layout, const Block& block) { return layout == Layout::outer_rows ? block.length : 32; }
+int64_t pack_step(Layout layout, const Block& block) { return layout == Layout::outer_rows ? block.length : kPackRows; }
 
 // Calls f with each part of the block that is packed for all panels before the next.
 template <class Panel, class F>

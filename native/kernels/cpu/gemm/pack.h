@@ -143,6 +143,15 @@ struct Slots<Bf16Panel, PlainRow<Bf16>> {
 };
 #endif
 
+// Bytes from the start of a row to element k.
+NFT_INLINE int64_t row_offset(DType t, int64_t k) { return k / info(t).block_elements * info(t).block_bytes; }
+
+// Asks for memory that the next panel, or the next rows, will be packed from: the processor does not foresee these strides.
+NFT_INLINE void prefetch(const char* p) { __builtin_prefetch(p, 0, 2); }
+
+// Rows read at a time when an operand is stored by its inner dimension: gemm.cc.
+constexpr int64_t kPackRows = 32;
+
 // dst[step * dst_stride + i] = the slot of elements k0 + step * kDepth ... of row first + i, times scale, for
 // i < count <= kLanes; other lanes 0. inner: elements.
 template <class Panel, class Row>
@@ -151,13 +160,18 @@ void pack_rows(const Matrix& m, int64_t first, int count, int64_t k0, int64_t in
   constexpr int kElements = kLanes * Panel::kDepth;
   const char* rows[kLanes];
   for (int i = 0; i < count; ++i) rows[i] = m.row(first + i);
+  const int64_t next_panel = kLanes * m.stride_bytes;
   const f32v factor = set1(scale);
   for (int64_t k = 0; k < inner; k += kElements) {
     f32v r[kLanes];
     const int width = inner - k < kElements ? static_cast<int>(inner - k) : kElements;
     if (width == kElements && count == kLanes && scale == 1) {
+      const int64_t ahead = row_offset(m.dtype, k0 + k) + next_panel;
 #pragma GCC unroll 16
-      for (int i = 0; i < kLanes; ++i) r[i] = Source::along(rows[i], k0 + k);
+      for (int i = 0; i < kLanes; ++i) {
+        r[i] = Source::along(rows[i], k0 + k);
+        prefetch(rows[i] + ahead);
+      }
     } else {
       for (int i = 0; i < kLanes; ++i) r[i] = i < count ? Source::along(rows[i], k0 + k, width, factor) : zero();
     }
@@ -181,7 +195,9 @@ void pack_columns(const Matrix& m, int64_t first, int count, int64_t k0, int64_t
   using Source = Slots<Panel, Row>;
   const f32v factor = set1(scale);
   float* out = reinterpret_cast<float*>(dst);
+  const int64_t ahead = kPackRows * m.stride_bytes + row_offset(m.dtype, first);
   for (int64_t k = 0; k < inner; k += Panel::kDepth, out += dst_stride) {
+    for (int i = 0; i < Panel::kDepth; ++i) prefetch(m.row(k0 + k) + i * m.stride_bytes + ahead);
     const int depth = inner - k < Panel::kDepth ? static_cast<int>(inner - k) : Panel::kDepth;
     F32::store(out, count == kLanes ? Source::across(m, k0 + k, depth, first, factor)
                                     : Source::across(m, k0 + k, depth, first, count, factor));
