@@ -29,6 +29,7 @@
       "native/kernels/cpu/gated_activation.cc",
       "native/kernels/cpu/gemm/gemm.cc",
       "native/kernels/cpu/gemm/matvec.cc",
+      "native/kernels/cpu/gemm/narrow.cc",
       "native/kernels/cpu/linear.cc",
       "native/kernels/cpu/linear_cross_entropy.cc",
       "native/kernels/cpu/linear_cross_entropy_update.cc",

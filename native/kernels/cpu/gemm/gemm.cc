@@ -1,7 +1,9 @@
 #include "gemm.h"
 
 #include "../../../core/thread_pool.h"
+#include "epilogue.h"
 #include "microkernel.h"
+#include "narrow.h"
 #include "pack.h"
 
 namespace nft::cpu::NFT_ISA::gemm {
@@ -52,6 +54,8 @@ Plan make_plan(int64_t rows, int64_t cols, int64_t steps, int threads) {
   p.tile_bytes = p.several_passes ? p.max_rows * p.max_cols * kTileSize * 4 : 0;
   return p;
 }
+
+size_t bytes_of(const Plan& p) { return static_cast<size_t>(p.a_bytes + p.b_bytes + p.tile_bytes); }
 
 struct Block {
   const Segment* segment;
@@ -169,23 +173,6 @@ void pack_col_panels(const Superblock& s, int64_t begin, int64_t end) {
   }
 }
 
-void finish_tile(const Output& out, const float* tile, int64_t row0, int rows, int64_t col0, int cols) {
-  const f32v scale = set1(out.scale);
-  for (int i = 0; i < rows; ++i) {
-    char* c = static_cast<char*>(out.data) + (out.index ? out.index[row0 + i] : row0 + i) * out.stride_bytes;
-    const char* residual = static_cast<const char*>(out.residual) + (row0 + i) * out.residual_stride_bytes;
-    for (int v = 0; v < cols; v += kLanes) {
-      const int count = cols - v < kLanes ? cols - v : kLanes;
-      f32v base = zero();
-      if (out.accumulate) base = load_float(out.dtype, c, col0 + v, count);
-      f32v x = base + scale * F32::load(tile + i * kTileCols + v);
-      if (out.bias) x += load_float(out.bias_dtype, static_cast<const char*>(out.bias), col0 + v, count);
-      if (out.residual) x += load_float(out.residual_dtype, residual, col0 + v, count);
-      store_float(out.dtype, c, col0 + v, x, count);
-    }
-  }
-}
-
 template <class Panel>
 void compute_tile(const Superblock& s, int64_t p, int64_t q) {
   alignas(64) float local[kTileSize];
@@ -202,7 +189,7 @@ void compute_tile(const Superblock& s, int64_t p, int64_t q) {
     kernel(block.steps, a + block.offset * kRowPanelSlots, b + block.offset * kColPanelSlots, tile, first);
   }
   if (s.block_count == 0) std::memset(tile, 0, sizeof(local));  // an empty sum
-  if (s.last_pass) finish_tile(s.problem->out, tile, s.row0 + row, rows, s.col0 + q * kTileCols, cols);
+  if (s.last_pass) finish_tile(s.problem->out, tile, kTileCols, s.row0 + row, rows, s.col0 + q * kTileCols, cols);
 }
 
 // Tiles [begin, end) of the superblock, counted chunk of row panels by chunk, in it column by column.
@@ -227,6 +214,7 @@ template <class Panel>
 void multiply_panels(const Problem& problem, void* workspace, int threads) {
   const int64_t steps = total_steps(problem, Panel::kDepth), inner = problem.main.inner + problem.tail.inner;
   const Plan plan = make_plan(problem.rows, problem.cols, steps, threads);
+  if (multiply_narrow<Panel>(problem, workspace, bytes_of(plan), threads)) return;
   const int workers = problem.rows * problem.cols * inner < kParallelWork ? 1 : threads;
   char* memory = static_cast<char*>(workspace);
 
@@ -289,7 +277,7 @@ size_t workspace_bytes(int64_t rows, int64_t cols, int64_t inner, int threads) {
   if (rows == 0 || cols == 0) return 0;
   // The most that any panel type takes: that of f32, whose slots hold the fewest elements.
   const Plan p = make_plan(rows, cols, inner, threads);
-  return static_cast<size_t>(p.a_bytes + p.b_bytes + p.tile_bytes);
+  return bytes_of(p);
 }
 
 void multiply(const Problem& problem, void* workspace, int threads) {
