@@ -20,10 +20,10 @@ namespace nft {
 
 namespace {
 
-// Spinning bridges the gap between two ops of a step; on a busy machine the awaited thread may not be running at all, so the
-// time slice is given away before parking.
-constexpr int kSpins = 4000;
-constexpr int kYields = 64;
+// Spinning bridges the gap between two ops of a step. On a busy machine the awaited thread may not be running, or may have
+// been put on this very core: so the time slice is given away soon, which costs next to nothing where nobody else wants it.
+constexpr int kSpins = 300;
+constexpr int kYields = 400;
 
 // Waits for done(), first spinning, then yielding; false when neither sufficed.
 template <class Done>
