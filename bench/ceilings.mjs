@@ -13,41 +13,52 @@ const shapes = [
   { m: 1024, k: 1536, n: 576 },
 ];
 
-async function gemmRate(dtype, { m, k, n }, rival, count, seconds) {
+const perMs = (amount, { median, clean, turns }) => ({ rate: amount / median / 1e6, clean, turns });
+
+/** GFLOP/s of a product: ours, then the rival's. */
+async function gemmRates(dtype, { m, k, n }, rival, count, seconds) {
   const tensor = (...shape) => ({ dtype, shape });
   const ours = prepareCase('linear_forward', { x: tensor(m, k), weight: tensor(n, k), y: tensor(m, n) });
   const theirs = await rival?.prepare({ kind: 'gemm', layout: 'NT', m, k, n, dtype, threads: count });
   const results = await inTurns([here(ours.run), ...(theirs ? [theirs.contestant] : [])], seconds);
   ours.dispose();
   await rival?.forget();
-  return results.map(({ median }) => (2 * m * k * n) / median / 1e6);
+  return results.map((result) => perMs(2 * m * k * n, result));
 }
 
+/** GB/s. */
 async function copyRate(count, seconds) {
   const copy = await startCopy(count);
-  const [{ median }] = await inTurns([copy.contestant], seconds);
+  const [result] = await inTurns([copy.contestant], seconds);
   await copy.stop();
-  return copy.bytes / median / 1e6;
+  return perMs(copy.bytes, result);
 }
 
-/** GFLOP/s by dtype of the best product, ours and the rival's, and GB/s of a copy, on `count` threads. */
+/**
+ * GFLOP/s by dtype of the best product, ours and the rival's, and GB/s of a copy, on `count` threads. A ceiling of a disturbed machine is
+ * too low: `clean` of `turns` say how quiet it was.
+ */
 export async function measureCeilings(rival, count, seconds) {
   const before = threads();
   threads(count);
-  const result = { threads: count, copyGbs: significant(await copyRate(count, seconds)) };
+  const copy = await copyRate(count, seconds);
+  const all = [copy];
+  const result = { threads: count, copyGbs: significant(copy.rate) };
   for (const dtype of ['f32', 'bf16']) {
-    const rates = [];
-    for (const shape of shapes) rates.push(await gemmRate(dtype, shape, rival, count, seconds));
-    const best = (i) => significant(Math.max(...rates.map((pair) => pair[i])));
-    result[dtype] = { own: best(0), ...(rates[0].length > 1 && { torch: best(1) }) };
+    const pairs = [];
+    for (const shape of shapes) pairs.push(await gemmRates(dtype, shape, rival, count, seconds));
+    all.push(...pairs.flat());
+    const best = (i) => significant(Math.max(...pairs.map((pair) => pair[i].rate)));
+    result[dtype] = { own: best(0), ...(rival && { torch: best(1) }) };
     result[dtype].gflops = Math.max(...Object.values(result[dtype]));
   }
   threads(before);
-  return result;
+  const sum = (key) => all.reduce((total, one) => total + one[key], 0);
+  return { ...result, clean: sum('clean'), turns: sum('turns') };
 }
 
 /** One line for people. */
-export function ceilingsText({ threads: count, copyGbs, f32, bf16 }) {
+export function ceilingsText({ threads: count, copyGbs, f32, bf16, clean, turns }) {
   const rate = (r) => `${r.gflops} GFLOP/s (ours ${r.own}${r.torch ? `, oneDNN ${r.torch}` : ''})`;
-  return `ceilings on ${count} threads: f32 ${rate(f32)}, bf16 ${rate(bf16)}, copy ${copyGbs} GB/s`;
+  return `ceilings on ${count} threads (${clean}/${turns} clean turns): f32 ${rate(f32)}, bf16 ${rate(bf16)}, copy ${copyGbs} GB/s`;
 }

@@ -3,7 +3,7 @@
 // GFLOP/s or GB/s, and the share of what the machine's ceilings, measured in the same run, allow (ceilings.mjs). Beside it the same
 // work in PyTorch where NODE_FINETUNE_PYTHON names a Python that has it: the two take turns, case by case, on the same number of threads.
 // Then what LoRA adds to the linear layers of a decoder block. Appends one JSON line a case and number of threads to bench/results/ops.jsonl.
-//   npm run bench:ops -- [--only REGEX] [--threads 2,1] [--seconds 1]
+//   npm run bench:ops -- [--only REGEX] [--threads 2,1] [--seconds 2]
 // --only matches `op: name of the case`, `lora`. Small tensors stay in the caches between calls: their GB/s can exceed those of memory.
 import { appendFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -21,7 +21,7 @@ function readOptions() {
     options: {
       only: { type: 'string', default: '' },
       threads: { type: 'string', default: '2,1' },
-      seconds: { type: 'string', default: '1' },
+      seconds: { type: 'string', default: '2' },
     },
   });
   return { only: new RegExp(values.only), threads: values.threads.split(',').map(Number), seconds: Number(values.seconds) };

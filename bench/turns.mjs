@@ -7,9 +7,8 @@ const rounds = 4;
 // Threads of the one who was measured before spin a little longer before they sleep.
 const pauseMs = 20;
 
-/** Milliseconds of a call of `run`, over and over for `seconds`; short calls are timed several at once. */
+/** Milliseconds of a call of `run`, over and over for `seconds` after one that is not counted; short calls are timed several at once. */
 function timeHere(run, seconds) {
-  run();
   const start = performance.now();
   run();
   const repeats = Math.max(1, Math.ceil(1 / Math.max(performance.now() - start, 0.001)));

@@ -9,6 +9,7 @@ the setting fp32_precision = "bf16" does on a processor without bf16 tiles; a pr
 is kept.
 """
 import json
+import math
 import os
 import resource
 import sys
@@ -147,10 +148,9 @@ def own_seconds():
 
 
 def measure(run, seconds):
-    run()
     begin = time.perf_counter()
     run()
-    repeats = max(1, round(0.001 / max(time.perf_counter() - begin, 1e-6)))
+    repeats = max(1, math.ceil(0.001 / max(time.perf_counter() - begin, 1e-6)))
     busy, own, start = busy_seconds(), own_seconds(), time.perf_counter()
     milliseconds = []
     while True:
