@@ -83,6 +83,13 @@ const linearForward: OpSuite = {
     ...shapes.map(([n, k, m]) => forwardCase('plain', n, k, m, 'bf16', 'bf16')),
     ...weightTypes.flatMap((w) => (['f32', 'bf16'] as const).map((a) => forwardCase('formats', 9, 96, 67, a, w))),
     ...weightTypes.map((w) => forwardCase('one token', 1, 160, 70, 'f32', w)),
+    ...weightTypes.map((w) => forwardCase('one token, long', 1, 1184, 71, 'f32', w)),
+    ...weightTypes.flatMap((w) => [2, 4, 7].map((n) => forwardCase('few tokens', n, 96, 70, 'f32', w))),
+    forwardCase('one token, everything', 1, 96, 70, 'f32', 'q4_1', {
+      bias: tensor('f32', [70]),
+      ...tail(1, 70, 5, 'f32'),
+      residual: tensor('f32', [1, 70]),
+    }),
     ...weightTypes.map((w) => forwardCase('long', 18, 1056, 35, 'f32', w)),
     forwardCase('several panels', 150, 290, 210, 'f32', 'f32'),
     forwardCase('several panels', 150, 290, 210, 'bf16', 'bf16'),
