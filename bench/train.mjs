@@ -83,13 +83,13 @@ function availablePeers(wanted) {
 
 /** Runs a trial in a process of its own; a peer that cannot run is reported, not fatal. */
 function runTrial({ program, args, env }) {
-  const { error, status, stdout, stderr } = spawnSync(program, args, {
+  const { error, status, signal, stdout, stderr } = spawnSync(program, args, {
     cwd: root,
     env: { ...process.env, ...env },
     encoding: 'utf8',
     maxBuffer: 64 << 20,
   });
-  if (status !== 0) return { error: error?.message ?? stderr.trim().split('\n').at(-1) ?? `status ${status}` };
+  if (status !== 0) return { error: error?.message || stderr.trim().split('\n').at(-1) || `ended by ${signal ?? status}` };
   return JSON.parse(stdout.trim().split('\n').at(-1));
 }
 
@@ -210,7 +210,17 @@ async function main() {
       const tokens = batch * length;
       const floor = floorRate(row, work, ceilings);
       const title = `${name}, ${batch} x ${length}`;
-      const line = { ...machine(), row: name, ...work, model: undefined, trials, settings: row.settings, ceilings, floor };
+      const line = {
+        ...machine(),
+        row: name,
+        ...work,
+        model: undefined,
+        trials,
+        dtype: row.dtype,
+        settings: row.settings,
+        ceilings,
+        floor,
+      };
       if (scaling) {
         const counts = [1, shared.threads];
         const contestants = runContestants(
