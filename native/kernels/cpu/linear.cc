@@ -108,6 +108,8 @@ void linear_backward_weight(const LinearBackwardWeight& a, Context& c) {
   multiply(p, c.workspace, c.threads);
 }
 
+constexpr int64_t kBiasBlock = 256;
+
 // One column vector of sums per work item, in the order of the rows, in blocks that bound the rounding error.
 void linear_backward_bias(const LinearBackwardBias& a, Context&) {
   require_float(a.kName, "dy", a.dy);
@@ -118,9 +120,9 @@ void linear_backward_bias(const LinearBackwardBias& a, Context&) {
     const int count = cols - col < kLanes ? static_cast<int>(cols - col) : kLanes;
     float* dbias = a.dbias.as<float>() + col;
     f32v total = F32::load(dbias, count);
-    for (int64_t n0 = 0; n0 < rows; n0 += kInnerBlock) {
+    for (int64_t n0 = 0; n0 < rows; n0 += kBiasBlock) {
       f32v sum = zero();
-      for (int64_t n = n0; n < rows && n < n0 + kInnerBlock; ++n) sum += load_float(a.dy.dtype, a.dy.row(n), col, count);
+      for (int64_t n = n0; n < rows && n < n0 + kBiasBlock; ++n) sum += load_float(a.dy.dtype, a.dy.row(n), col, count);
       total += sum;
     }
     F32::store(dbias, total, count);

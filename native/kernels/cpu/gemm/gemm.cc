@@ -68,8 +68,8 @@ NFT_INLINE int64_t steps_of(int64_t elements, int depth) { return ceil_div(eleme
 // Cuts main, then tail, into blocks, a pass at a time.
 class Passes {
  public:
-  Passes(const Problem& p, int depth)
-      : problem_(p), depth_(depth), block_(p.inner_block > 0 ? p.inner_block : kInnerBlock * depth), segment_(&p.main) {}
+  Passes(const Problem& p, int depth, int64_t block)
+      : problem_(p), depth_(depth), block_(p.inner_block > 0 ? p.inner_block : block), segment_(&p.main) {}
   // Fills blocks with the next pass; the number of blocks, 0 after the last.
   int next(Block* blocks, int64_t* steps) {
     int count = 0;
@@ -236,7 +236,7 @@ void multiply_panels(const Problem& problem, void* workspace, int threads) {
       s.col_panels = ceil_div(s.cols, kTileCols);
 
       Block blocks[kPassBlocks];
-      Passes passes(problem, Panel::kDepth);
+      Passes passes(problem, Panel::kDepth, Panel::kBlock);
       s.blocks = blocks;
       s.first_pass = true;
       int64_t done = 0;

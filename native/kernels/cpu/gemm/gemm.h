@@ -12,8 +12,6 @@
 
 namespace nft::cpu::NFT_ISA::gemm {
 
-constexpr int64_t kInnerBlock = 256;  // slots of a panel: f32 elements, or bf16 pairs
-
 // Rows of elements, stride_bytes apart. With an index, row i of the operand is stored row index[i].
 struct Matrix {
   const void* data = nullptr;
@@ -63,7 +61,7 @@ struct Problem {
   int64_t rows = 0, cols = 0;
   Segment main, tail;
   Output out;
-  int64_t inner_block = 0;  // elements summed before they are added to the others; 0 for kInnerBlock slots
+  int64_t inner_block = 0;  // elements summed before they are added to the others; 0 for the panel's own
 };
 
 NFT_INLINE Output output(const Tensor& t) {

@@ -196,7 +196,7 @@ bool multiply_narrow(const Problem& p, void* workspace, size_t bytes, int thread
   const Segment& s = p.main;
   if (p.tail.inner > 0 || s.inner == 0 || s.a_scale != 1) return false;
   const int workers = p.rows * p.cols * s.inner < kParallelWork ? 1 : threads;
-  const Blocks blocks = {s.inner, p.inner_block > 0 ? p.inner_block : kInnerBlock * Panel::kDepth};
+  const Blocks blocks = {s.inner, p.inner_block > 0 ? p.inner_block : Panel::kBlock};
   Narrow narrow = {static_cast<Slot*>(workspace), 0, 0};
   // Packs the narrow operand if it is narrow and small enough.
   const auto take = [&](const Matrix& m, Layout layout, int64_t width, const Matrix& wide) {
