@@ -55,22 +55,46 @@ Buffers buffers_at(char* base, int64_t vocabulary) {
 
 // Id of the largest logit, the lowest among equals; -1 where a logit is NaN or the largest is infinite.
 int32_t largest_logit(const float* logits, int64_t n) {
+  constexpr int kLanes = simd::kLanes;
   int32_t best = 0;
   bool nan = false;
-  for (int64_t i = 0; i < n; ++i) {
+  int64_t i = 0;
+  if (n >= kLanes) {
+    // Every lane keeps the first of its largest.
+    simd::f32v largest = simd::F32::load(logits);
+    simd::i32v id;
+    for (int lane = 0; lane < kLanes; ++lane) id[lane] = lane;
+    simd::i32v unordered = largest != largest;
+    simd::i32v at = id;
+    for (i = kLanes; i + kLanes <= n; i += kLanes) {
+      const simd::f32v x = simd::F32::load(logits + i);
+      id += kLanes;
+      unordered |= x != x;
+      const simd::i32v larger = x > largest;
+      largest = simd::select(larger, x, largest);
+      at = larger ? id : at;
+    }
+    best = at[0];
+    for (int lane = 0; lane < kLanes; ++lane) {
+      nan = nan || unordered[lane] != 0;
+      const float x = largest[lane];
+      if (x > logits[best] || (x == logits[best] && at[lane] < best)) best = at[lane];
+    }
+  }
+  for (; i < n; ++i) {
     nan = nan || logits[i] != logits[i];
     if (logits[i] > logits[best]) best = static_cast<int32_t>(i);
   }
   return nan || !(__builtin_fabsf(logits[best]) < __builtin_inff()) ? -1 : best;
 }
 
-int32_t draw(const SampleToken& a, int64_t row, const Buffers& b, int64_t n, float largest) {
+int32_t draw(const SampleToken& a, int64_t row, const float* logits, const Buffers& b, int64_t n, float largest) {
   // So small a temperature that its inverse overflows is as good as 0.
   const float temperature = a.temperature < 1e-30 ? 1e-30f : static_cast<float>(a.temperature);
   for_vectors(n, [&](int64_t i, int count) {
-    store_n(b.weights + i, simd::exp((load_n(b.logits + i, count) - largest) / temperature), count);
+    store_n(b.weights + i, simd::exp((load_n(logits + i, count) - largest) / temperature), count);
   });
-  Ranking ranking{b.logits, b.heap};
+  Ranking ranking{logits, b.heap};
   ranking.build(n);
   const int64_t kept = a.top_k > 0 ? min64(n, a.top_k) : n;
   double sum = 0;
@@ -117,9 +141,13 @@ void sample_token(const SampleToken& a, Context& context) {
   ThreadPool::instance().run(shares, [&](int64_t share, int) {
     const Buffers b = buffers_at(static_cast<char*>(context.workspace) + share * row_bytes(n), n);
     for (int64_t row = a.logits.rows() * share / shares; row < a.logits.rows() * (share + 1) / shares; ++row) {
-      load_f32(a.logits.dtype, a.logits.row(row), b.logits, n);
-      const int32_t best = largest_logit(b.logits, n);
-      token[row] = best < 0 || a.temperature == 0 ? best : draw(a, row, b, n, b.logits[best]);
+      const float* logits = reinterpret_cast<const float*>(a.logits.row(row));
+      if (a.logits.dtype != DType::f32) {
+        load_f32(a.logits.dtype, logits, b.logits, n);
+        logits = b.logits;
+      }
+      const int32_t best = largest_logit(logits, n);
+      token[row] = best < 0 || a.temperature == 0 ? best : draw(a, row, logits, b, n, logits[best]);
     }
   });
   for (int64_t row = 0; row < a.logits.rows(); ++row)

@@ -261,7 +261,9 @@ void multiply_panels(const Problem& problem, void* workspace, int threads) {
 }
 
 #if NFT_HAS_BF16_DOT
-bool is_bf16(const Segment& s) { return s.inner == 0 || (s.a.dtype == DType::bf16 && s.b.dtype == DType::bf16 && s.a_scale == 1); }
+bool is_bf16(const Segment& s) {
+  return s.inner == 0 || (s.a.dtype == DType::bf16 && s.b.dtype == DType::bf16 && s.a_scale == 1);
+}
 
 // Whether to multiply in bf16: exact where all operands are bf16; where the activations and the result are, operands in a
 // finer format are rounded to bf16 as well.

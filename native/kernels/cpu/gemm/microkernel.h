@@ -1,7 +1,7 @@
 #pragma once
 // The innermost loop: a tile of up to kTileRows x kTileCols sums, held in registers over one block of the inner dimension.
-// a: packed [steps][kLanes], of which the first R lanes are rows; b: packed [steps][kTileCols]. What a 32-bit slot of a panel
-// holds, and how two slots are multiplied, is the panel type's: one f32 element, or two consecutive bf16 elements.
+// a: packed [steps][kLanes], of which the first R lanes are rows; b: packed [steps][kTileCols]. What a 32-bit slot of a
+// panel holds, and how two slots are multiplied, is the panel type's: one f32 element, or two consecutive bf16 elements.
 // tile [R][kTileCols] = sum (first) or += sum. Each element is one chain of multiply-adds in the order of inner, then one
 // addition: the same for every R and V, so a result does not depend on where tile edges fall.
 #include "../simd.h"

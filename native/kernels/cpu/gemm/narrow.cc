@@ -8,7 +8,8 @@ namespace nft::cpu::NFT_ISA::gemm {
 
 namespace {
 
-// Registers: kRows x kVectors sums where the wide operand lies along the inner dimension, kMostRows x 1 where it lies across.
+// Registers: kRows x kVectors sums where the wide operand lies along the inner dimension, kMostRows x 1 where it lies
+// across.
 #if defined(__AVX512F__)
 constexpr int kRows = 8, kVectors = 3, kMostRows = 16;
 #else

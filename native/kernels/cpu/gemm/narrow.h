@@ -1,6 +1,6 @@
 #pragma once
-// Products with one narrow side (the low-rank ones of LoRA): packing the wide operand would cost as much as multiplying it, so
-// only the narrow one is packed and the wide one is read where it lies. The same sums in the same order as multiply's.
+// Products with one narrow side (the low-rank ones of LoRA): packing the wide operand would cost as much as multiplying it,
+// so only the narrow one is packed and the wide one is read where it lies. The same sums in the same order as multiply's.
 #include "gemm.h"
 #include "microkernel.h"
 
@@ -9,8 +9,8 @@ namespace nft::cpu::NFT_ISA::gemm {
 // Widest narrow side.
 constexpr int64_t kNarrow = 64;
 
-// False, having done nothing, for a problem of another kind: a tail, a wide operand that is not stored as the panel's type, no
-// narrow side where one is needed, or one that does not fit the workspace of `bytes` bytes.
+// False, having done nothing, for a problem of another kind: a tail, a wide operand that is not stored as the panel's type,
+// no narrow side where one is needed, or one that does not fit the workspace of `bytes` bytes.
 template <class Panel>
 bool multiply_narrow(const Problem& problem, void* workspace, size_t bytes, int threads);
 

@@ -1,6 +1,7 @@
 #pragma once
 // Packing: a panel of up to kLanes rows or columns of an operand, as slots of the panel type, with the inner dimension
-// outermost, so that the microkernel reads both operands front to back. The storage format is converted here and nowhere else.
+// outermost, so that the microkernel reads both operands front to back. The storage format is converted here and nowhere
+// else.
 #include "gemm.h"
 #include "microkernel.h"
 #include "storage.h"
@@ -75,7 +76,9 @@ template <class Row>
 struct Slots<F32Panel, Row> {
   // kLanes slots from element k on, of which the first count elements exist.
   static NFT_MEMBER f32v along(const char* row, int64_t k) { return Row::load(row, k); }
-  static NFT_MEMBER f32v along(const char* row, int64_t k, int count, f32v scale) { return Row::load(row, k, count) * scale; }
+  static NFT_MEMBER f32v along(const char* row, int64_t k, int count, f32v scale) {
+    return Row::load(row, k, count) * scale;
+  }
   // One slot of each of kLanes columns (count of them exist) of the rows from k on, of which `depth` exist.
   static NFT_MEMBER f32v across(const Matrix& m, int64_t k, int, int64_t col, f32v scale) {
     return Row::load(m.row(k), col) * scale;
@@ -155,7 +158,8 @@ constexpr int64_t kPackRows = 32;
 // dst[step * dst_stride + i] = the slot of elements k0 + step * kDepth ... of row first + i, times scale, for
 // i < count <= kLanes; other lanes 0. inner: elements.
 template <class Panel, class Row>
-void pack_rows(const Matrix& m, int64_t first, int count, int64_t k0, int64_t inner, float scale, Slot* dst, int dst_stride) {
+void pack_rows(const Matrix& m, int64_t first, int count, int64_t k0, int64_t inner, float scale, Slot* dst,
+               int dst_stride) {
   using Source = Slots<Panel, Row>;
   constexpr int kElements = kLanes * Panel::kDepth;
   const char* rows[kLanes];
