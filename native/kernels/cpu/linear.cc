@@ -13,15 +13,60 @@ using namespace gemm;
 
 namespace {
 
-int64_t optional_cols(const Tensor& t) { return t.present ? t.cols() : 0; }
+Segment segment(const Tensor& a, const Tensor& b, Layout a_layout, Layout b_layout, int64_t inner, double a_scale = 1) {
+  return {matrix(a), matrix(b), a_layout, b_layout, inner, static_cast<float>(a_scale)};
+}
+
+Problem problem(const LinearForward& a) {
+  Problem p;
+  p.rows = a.x.rows();
+  p.cols = a.weight.rows();
+  p.main = segment(a.x, a.weight, Layout::outer_rows, Layout::outer_rows, a.x.cols());
+  if (a.tail_x.present)
+    p.tail = segment(a.tail_x, a.tail_weight, Layout::outer_rows, Layout::outer_rows, a.tail_x.cols(), a.tail_scale);
+  p.out = output(a.y);
+  if (a.bias.present) {
+    p.out.bias = a.bias.data;
+    p.out.bias_dtype = a.bias.dtype;
+  }
+  if (a.residual.present) {
+    p.out.residual = a.residual.data;
+    p.out.residual_dtype = a.residual.dtype;
+    p.out.residual_stride_bytes = a.residual.stride_bytes();
+  }
+  return p;
+}
+
+Problem problem(const LinearBackwardInput& a) {
+  Problem p;
+  p.rows = a.dx.rows();
+  p.cols = a.dx.cols();
+  p.main = segment(a.dy, a.weight, Layout::outer_rows, Layout::inner_rows, a.dy.cols());
+  if (a.tail_dy.present)
+    p.tail = segment(a.tail_dy, a.tail_weight, Layout::outer_rows, Layout::inner_rows, a.tail_dy.cols(), a.tail_scale);
+  p.out = output(a.dx);
+  p.out.accumulate = a.accumulate != 0;
+  return p;
+}
+
+Problem problem(const LinearBackwardWeight& a) {
+  Problem p;
+  p.rows = a.dy.cols();
+  p.cols = a.x.cols();
+  p.main = segment(a.dy, a.x, Layout::inner_rows, Layout::inner_rows, a.x.rows());
+  p.out = output(a.dweight);
+  p.out.scale = static_cast<float>(a.scale);
+  p.out.accumulate = a.accumulate != 0;
+  return p;
+}
 
 }  // namespace
 
 size_t linear_forward_workspace(const LinearForward& a, const Context& c) {
-  const int64_t inner = a.x.cols() + optional_cols(a.tail_x);
-  const size_t few = matvec_workspace_bytes(inner);
-  if (a.x.rows() <= kMatvecRows) return few;
-  const size_t many = workspace_bytes(a.x.rows(), a.weight.rows(), inner, c.threads);
+  const Problem p = problem(a);
+  const size_t few = matvec_workspace_bytes(p.main.inner + p.tail.inner);
+  if (p.rows <= kMatvecRows) return few;
+  const size_t many = workspace_bytes(p, c.threads);
   return many > few ? many : few;
 }
 
@@ -29,32 +74,11 @@ void linear_forward(const LinearForward& a, Context& c) {
   require_float(a.kName, "x", a.x);
   require_weight(a.kName, "weight", a.weight);
   require_float(a.kName, "y", a.y);
-  Problem p;
-  p.rows = a.x.rows();
-  p.cols = a.weight.rows();
-  p.main.a = matrix(a.x);
-  p.main.b = matrix(a.weight);
-  p.main.inner = a.x.cols();
-  if (a.tail_x.present) {
-    require_float(a.kName, "tail_x", a.tail_x);
-    require_float(a.kName, "tail_weight", a.tail_weight);
-    p.tail.a = matrix(a.tail_x);
-    p.tail.b = matrix(a.tail_weight);
-    p.tail.inner = a.tail_x.cols();
-    p.tail.a_scale = static_cast<float>(a.tail_scale);
-  }
-  p.out = output(a.y);
-  if (a.bias.present) {
-    require_float(a.kName, "bias", a.bias);
-    p.out.bias = a.bias.data;
-    p.out.bias_dtype = a.bias.dtype;
-  }
-  if (a.residual.present) {
-    require_float(a.kName, "residual", a.residual);
-    p.out.residual = a.residual.data;
-    p.out.residual_dtype = a.residual.dtype;
-    p.out.residual_stride_bytes = a.residual.stride_bytes();
-  }
+  require_float(a.kName, "tail_x", a.tail_x);
+  require_float(a.kName, "tail_weight", a.tail_weight);
+  require_float(a.kName, "bias", a.bias);
+  require_float(a.kName, "residual", a.residual);
+  const Problem p = problem(a);
   if (p.rows <= kMatvecRows)
     matvec(p, c.workspace, c.threads);
   else
@@ -62,50 +86,27 @@ void linear_forward(const LinearForward& a, Context& c) {
 }
 
 size_t linear_backward_input_workspace(const LinearBackwardInput& a, const Context& c) {
-  return workspace_bytes(a.dx.rows(), a.dx.cols(), a.dy.cols() + optional_cols(a.tail_dy), c.threads);
+  return workspace_bytes(problem(a), c.threads);
 }
 
 void linear_backward_input(const LinearBackwardInput& a, Context& c) {
   require_float(a.kName, "dy", a.dy);
   require_weight(a.kName, "weight", a.weight);
   require_float(a.kName, "dx", a.dx);
-  Problem p;
-  p.rows = a.dx.rows();
-  p.cols = a.dx.cols();
-  p.main.a = matrix(a.dy);
-  p.main.b = matrix(a.weight);
-  p.main.b_layout = Layout::inner_rows;
-  p.main.inner = a.dy.cols();
-  if (a.tail_dy.present) {
-    require_float(a.kName, "tail_dy", a.tail_dy);
-    require_float(a.kName, "tail_weight", a.tail_weight);
-    p.tail.a = matrix(a.tail_dy);
-    p.tail.b = matrix(a.tail_weight);
-    p.tail.b_layout = Layout::inner_rows;
-    p.tail.inner = a.tail_dy.cols();
-    p.tail.a_scale = static_cast<float>(a.tail_scale);
-  }
-  p.out = output(a.dx);
-  p.out.accumulate = a.accumulate != 0;
-  multiply(p, c.workspace, c.threads);
+  require_float(a.kName, "tail_dy", a.tail_dy);
+  require_float(a.kName, "tail_weight", a.tail_weight);
+  multiply(problem(a), c.workspace, c.threads);
 }
 
 size_t linear_backward_weight_workspace(const LinearBackwardWeight& a, const Context& c) {
-  return workspace_bytes(a.dy.cols(), a.x.cols(), a.x.rows(), c.threads);
+  return workspace_bytes(problem(a), c.threads);
 }
 
 void linear_backward_weight(const LinearBackwardWeight& a, Context& c) {
   require_float(a.kName, "dy", a.dy);
   require_float(a.kName, "x", a.x);
   require_f32(a.kName, "dweight", a.dweight);
-  Problem p;
-  p.rows = a.dy.cols();
-  p.cols = a.x.cols();
-  p.main = {matrix(a.dy), matrix(a.x), Layout::inner_rows, Layout::inner_rows, a.x.rows(), 1};
-  p.out = output(a.dweight);
-  p.out.scale = static_cast<float>(a.scale);
-  p.out.accumulate = a.accumulate != 0;
-  multiply(p, c.workspace, c.threads);
+  multiply(problem(a), c.workspace, c.threads);
 }
 
 constexpr int64_t kBiasBlock = 256;

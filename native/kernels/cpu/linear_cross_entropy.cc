@@ -62,14 +62,51 @@ Sizes sizes(const LinearCrossEntropy& a) {
 
 void zero_row(const Tensor& t, int64_t n) { std::memset(t.row(n), 0, static_cast<size_t>(t.row_bytes())); }
 
+// Logits [rows, V] of the tokens listed.
+Problem logits_problem(const LinearCrossEntropy& a, const int32_t* token, int64_t rows, float* logits) {
+  Problem p;
+  p.rows = rows;
+  p.cols = a.weight.rows();
+  p.main = {matrix(a.h, token), matrix(a.weight), Layout::outer_rows, Layout::outer_rows, a.h.cols(), 1};
+  p.out.data = logits;
+  p.out.stride_bytes = p.cols * 4;
+  return p;
+}
+
+// dh of the tokens listed = gradient of their logits [rows, V] times the weight.
+Problem input_problem(const LinearCrossEntropy& a, const int32_t* token, const Matrix& dlogits, int64_t rows) {
+  Problem p;
+  p.rows = rows;
+  p.cols = a.h.cols();
+  p.main = {dlogits, matrix(a.weight), Layout::outer_rows, Layout::inner_rows, a.weight.rows(), 1};
+  p.out = output(a.dh);
+  p.out.index = token;
+  return p;
+}
+
+Problem weight_problem(const LinearCrossEntropy& a, const int32_t* token, const Matrix& dlogits, int64_t rows) {
+  Problem p;
+  p.rows = a.weight.rows();
+  p.cols = a.h.cols();
+  p.main = {dlogits, matrix(a.h, token), Layout::inner_rows, Layout::inner_rows, rows, 1};
+  p.out = output(a.dweight);
+  p.out.accumulate = true;
+  return p;
+}
+
+// Gradients of logits, where the logits were.
+Matrix logit_gradients(const LinearCrossEntropy& a, const float* logits) {
+  return {logits, logit_gradient_type(a.h), a.weight.rows() * 4, nullptr};
+}
+
 }  // namespace
 
 size_t linear_cross_entropy_workspace(const LinearCrossEntropy& a, const Context& c) {
   const Sizes l = sizes(a);
-  const int64_t vocabulary = a.weight.rows(), width = a.h.cols();
-  size_t products = workspace_bytes(l.chunk, vocabulary, width, c.threads);
-  const size_t input = a.dh.present ? workspace_bytes(l.chunk, width, vocabulary, c.threads) : 0;
-  const size_t weight = a.dweight.present ? workspace_bytes(vocabulary, width, l.chunk, c.threads) : 0;
+  const Matrix dlogits = logit_gradients(a, nullptr);
+  size_t products = workspace_bytes(logits_problem(a, nullptr, l.chunk, nullptr), c.threads);
+  const size_t input = a.dh.present ? workspace_bytes(input_problem(a, nullptr, dlogits, l.chunk), c.threads) : 0;
+  const size_t weight = a.dweight.present ? workspace_bytes(weight_problem(a, nullptr, dlogits, l.chunk), c.threads) : 0;
   if (input > products) products = input;
   if (weight > products) products = weight;
   return static_cast<size_t>(l.total_before_products) + products;
@@ -84,7 +121,7 @@ void linear_cross_entropy(const LinearCrossEntropy& a, Context& c) {
   require_f32(a.kName, "lse", a.lse);
   require_f32(a.kName, "nll", a.nll);
   check::targets(a.kName, "targets", a.targets, a.weight.rows());
-  const int64_t tokens = a.h.rows(), vocabulary = a.weight.rows(), width = a.h.cols();
+  const int64_t tokens = a.h.rows(), vocabulary = a.weight.rows();
   const float softcap = static_cast<float>(a.softcap);
   const int32_t* targets = a.targets.as<const int32_t>();
   const float* weights = a.weights.as<const float>();
@@ -105,18 +142,8 @@ void linear_cross_entropy(const LinearCrossEntropy& a, Context& c) {
   for (int64_t first = 0; first < labelled; first += l.chunk) {
     const int64_t rows = min64(l.chunk, labelled - first);
     const int32_t* token = index + first;
-    const DType gradient_type = logit_gradient_type(a.h);
-    const Matrix chunk = {logits, gradient_type, vocabulary * 4, nullptr};
-
-    Problem forward;
-    forward.rows = rows;
-    forward.cols = vocabulary;
-    forward.main.a = matrix(a.h, token);
-    forward.main.b = matrix(a.weight);
-    forward.main.inner = width;
-    forward.out.data = logits;
-    forward.out.stride_bytes = vocabulary * 4;
-    multiply(forward, rest, c.threads);
+    const Matrix dlogits = logit_gradients(a, logits);
+    multiply(logits_problem(a, token, rows, logits), rest, c.threads);
 
     double nll[kMaxChunk];
     const bool gradient = a.dh.present || a.dweight.present;
@@ -128,31 +155,15 @@ void linear_cross_entropy(const LinearCrossEntropy& a, Context& c) {
       nll[r] = lse - z[targets[n]];
       if (a.lse.present) a.lse.as<float>()[n] = static_cast<float>(lse);
       if (a.nll.present) a.nll.as<float>()[n] = static_cast<float>(nll[r]);
-      if (gradient) logit_gradient(gradient_type, z, vocabulary, static_cast<float>(lse), targets[n], weights[n], softcap);
+      if (gradient) logit_gradient(dlogits.dtype, z, vocabulary, static_cast<float>(lse), targets[n], weights[n], softcap);
     });
     for (int64_t r = 0; r < rows; ++r) {
       const double weight = weights[token[r]];
       if (weight != 0) loss += weight * nll[r];
     }
 
-    if (a.dh.present) {
-      Problem input;
-      input.rows = rows;
-      input.cols = width;
-      input.main = {chunk, matrix(a.weight), Layout::outer_rows, Layout::inner_rows, vocabulary, 1};
-      input.out = output(a.dh);
-      input.out.index = token;
-      multiply(input, rest, c.threads);
-    }
-    if (a.dweight.present) {
-      Problem weight;
-      weight.rows = vocabulary;
-      weight.cols = width;
-      weight.main = {chunk, matrix(a.h, token), Layout::inner_rows, Layout::inner_rows, rows, 1};
-      weight.out = output(a.dweight);
-      weight.out.accumulate = true;
-      multiply(weight, rest, c.threads);
-    }
+    if (a.dh.present) multiply(input_problem(a, token, dlogits, rows), rest, c.threads);
+    if (a.dweight.present) multiply(weight_problem(a, token, dlogits, rows), rest, c.threads);
   }
   *a.loss_sum.as<double>() = loss;
 }

@@ -40,12 +40,39 @@ Sizes sizes(const LinearCrossEntropyUpdate& a) {
   return s;
 }
 
+// Logits [tokens, count] of rows [first, first + count) of the weight.
+Problem logits_problem(const LinearCrossEntropyUpdate& a, const int32_t* token, int64_t tokens, int64_t first, int64_t count,
+                       float* logits) {
+  Problem p;
+  p.rows = tokens;
+  p.cols = count;
+  p.main = {matrix(a.h, token), matrix(a.weight), Layout::outer_rows, Layout::outer_rows, a.weight.cols(), 1};
+  p.main.b.data = static_cast<const char*>(a.weight.data) + first * a.weight.stride_bytes();
+  p.out.data = logits;
+  p.out.stride_bytes = count * 4;
+  return p;
+}
+
+// Gradient [count, C] of those rows from the gradients of the logits.
+Problem gradient_problem(const LinearCrossEntropyUpdate& a, const int32_t* token, int64_t tokens, int64_t count,
+                         const float* logits, float* grad) {
+  Problem p;
+  p.rows = count;
+  p.cols = a.weight.cols();
+  const Matrix dlogits = {logits, logit_gradient_type(a.h), count * 4, nullptr};
+  p.main = {dlogits, matrix(a.h, token), Layout::inner_rows, Layout::inner_rows, tokens, 1};
+  p.out.data = grad;
+  p.out.stride_bytes = p.cols * 4;
+  p.inner_block = cross_entropy_chunk(a.weight.rows());  // the sums of linear_cross_entropy's chunks, in its order
+  return p;
+}
+
 }  // namespace
 
 size_t linear_cross_entropy_update_workspace(const LinearCrossEntropyUpdate& a, const Context& c) {
-  const int64_t tokens = a.h.rows(), width = a.weight.cols(), most = min64(kMostRows, a.weight.rows());
-  const size_t logits = workspace_bytes(tokens, most, width, c.threads);
-  const size_t gradient = workspace_bytes(most, width, tokens, c.threads);
+  const int64_t tokens = a.h.rows(), most = min64(kMostRows, a.weight.rows());
+  const size_t logits = workspace_bytes(logits_problem(a, nullptr, tokens, 0, most, nullptr), c.threads);
+  const size_t gradient = workspace_bytes(gradient_problem(a, nullptr, tokens, most, nullptr, nullptr), c.threads);
   return static_cast<size_t>(sizes(a).total) + (logits > gradient ? logits : gradient);
 }
 
@@ -76,16 +103,7 @@ void linear_cross_entropy_update(const LinearCrossEntropyUpdate& a, Context& c) 
 
   for (int64_t first = 0; first < vocabulary; first += step) {
     const int64_t count = min64(step, vocabulary - first);
-    Problem forward;
-    forward.rows = tokens;
-    forward.cols = count;
-    forward.main.a = matrix(a.h, token);
-    forward.main.b = matrix(a.weight);
-    forward.main.b.data = a.weight.row(first);
-    forward.main.inner = width;
-    forward.out.data = logits;
-    forward.out.stride_bytes = count * 4;
-    multiply(forward, rest, c.threads);
+    multiply(logits_problem(a, token, tokens, first, count, logits), rest, c.threads);
 
     const int64_t item_rows = max64(1, kItemElements / count);
     ThreadPool::instance().run(ceil_div(tokens, item_rows), [&](int64_t item, int) {
@@ -96,15 +114,7 @@ void linear_cross_entropy_update(const LinearCrossEntropyUpdate& a, Context& c) 
       }
     });
 
-    Problem gradient;
-    gradient.rows = count;
-    gradient.cols = width;
-    const Matrix dlogits = {logits, gradient_type, count * 4, nullptr};
-    gradient.main = {dlogits, matrix(a.h, token), Layout::inner_rows, Layout::inner_rows, tokens, 1};
-    gradient.out.data = grad;
-    gradient.out.stride_bytes = width * 4;
-    gradient.inner_block = cross_entropy_chunk(vocabulary);  // the sums of linear_cross_entropy's chunks, in its order
-    multiply(gradient, rest, c.threads);
+    multiply(gradient_problem(a, token, tokens, count, logits, grad), rest, c.threads);
     if (a.ids.present) add_embedding_rows(a.ids, a.embedding_dy, static_cast<float>(a.embedding_scale), first, count, grad);
     update_range(a.rule, a.weight, first * width, count * width, grad);
   }

@@ -22,11 +22,24 @@ int64_t strip_rows(const Tensor& weight) {
 
 int64_t strip_bytes(const Tensor& weight) { return ceil_div(strip_rows(weight) * weight.cols() * 4, 64) * 64; }
 
+// Rows [first, first + rows) of the gradient, into memory of their own.
+Problem strip_problem(const LinearBackwardWeightUpdate& a, int64_t first, int64_t rows, float* grad) {
+  Problem p;
+  p.rows = rows;
+  p.cols = a.weight.cols();
+  p.main = {matrix(a.dy), matrix(a.x), Layout::inner_rows, Layout::inner_rows, a.x.rows(), 1};
+  p.main.a.data = static_cast<const char*>(a.dy.data) + first * element_bytes(a.dy);
+  p.out.data = grad;
+  p.out.stride_bytes = p.cols * 4;
+  p.out.scale = static_cast<float>(a.scale);
+  return p;
+}
+
 }  // namespace
 
 size_t linear_backward_weight_update_workspace(const LinearBackwardWeightUpdate& a, const Context& c) {
   return static_cast<size_t>(strip_bytes(a.weight)) +
-         workspace_bytes(strip_rows(a.weight), a.weight.cols(), a.x.rows(), c.threads);
+         workspace_bytes(strip_problem(a, 0, strip_rows(a.weight), nullptr), c.threads);
 }
 
 void linear_backward_weight_update(const LinearBackwardWeightUpdate& a, Context& c) {
@@ -37,14 +50,7 @@ void linear_backward_weight_update(const LinearBackwardWeightUpdate& a, Context&
   float* grad = static_cast<float*>(c.workspace);
   char* rest = static_cast<char*>(c.workspace) + strip_bytes(a.weight);
   for (int64_t first = 0; first < rows; first += step) {
-    Problem p;
-    p.rows = min64(step, rows - first);
-    p.cols = cols;
-    p.main = {matrix(a.dy), matrix(a.x), Layout::inner_rows, Layout::inner_rows, a.x.rows(), 1};
-    p.main.a.data = static_cast<const char*>(a.dy.data) + first * element_bytes(a.dy);
-    p.out.data = grad;
-    p.out.stride_bytes = cols * 4;
-    p.out.scale = static_cast<float>(a.scale);
+    const Problem p = strip_problem(a, first, min64(step, rows - first), grad);
     multiply(p, rest, c.threads);
     update_range(a.rule, a.weight, first * cols, p.rows * cols, grad);
   }

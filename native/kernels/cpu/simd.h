@@ -55,6 +55,8 @@ NFT_INLINE f32v fma(f32v a, f32v b, f32v c) {
 NFT_INLINE f32v dot_bf16(u32v a, u32v b, f32v c) {
   return _mm512_dpbf16_ps(c, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
 }
+#else
+#define NFT_HAS_BF16_DOT 0
 #endif
 
 // NaN in b wins, NaN in a is lost, as with the x86 instructions.

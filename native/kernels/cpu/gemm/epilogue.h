@@ -22,9 +22,8 @@ NFT_INLINE void store_tile(const Output& out, const float* tile, int tile_stride
 static inline void finish_tile(const Output& out, const float* tile, int tile_stride, int64_t row0, int rows, int64_t col0,
                                int cols) {
   if (!out.accumulate && !out.bias && !out.residual && !out.index) {  // the most common by far
-    with_float_type(out.dtype, [&](auto type) {
-      store_tile<decltype(type)>(out, tile, tile_stride, row0, rows, col0, cols);
-    });
+    with_float_type(out.dtype,
+                    [&](auto type) { store_tile<decltype(type)>(out, tile, tile_stride, row0, rows, col0, cols); });
     return;
   }
   const f32v scale = set1(out.scale);

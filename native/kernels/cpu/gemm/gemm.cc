@@ -11,8 +11,8 @@ namespace nft::cpu::NFT_ISA::gemm {
 namespace {
 
 // Slots of the inner dimension packed at a time. Longer products make several passes over a tile buffer in the workspace.
-constexpr int64_t kPassSteps = 1024;
-constexpr int kPassBlocks = 72;
+constexpr int64_t kPassSteps = 1536;
+constexpr int kPassBlocks = 100;
 static_assert(kPassBlocks >= kPassSteps / 16 + 2, "blocks of at least 32 elements, and a rest of either segment");
 // Rows of packed A that stay in the second-level cache while panels of B stream by.
 constexpr int64_t kCachedBytes = 512 << 10;
@@ -22,10 +22,10 @@ constexpr int64_t kParallelWork = 1 << 17;
 constexpr int64_t kRowPanelSlots = kLanes;  // per step
 constexpr int64_t kColPanelSlots = kTileCols;
 
-// Bytes of packed panels of one operand in a superblock.
+// Bytes of packed panels of one operand in a superblock: enough for an operand of a small model to be packed only once.
 int64_t operand_limit(int threads) {
   const int64_t mib = int64_t{1} << 20;
-  return threads <= 2 ? 2 * mib : min64(threads, 8) * mib;
+  return threads <= 4 ? 4 * mib : min64(threads, 8) * mib;
 }
 
 // Sizes of a superblock, in panels.
@@ -260,26 +260,23 @@ void multiply_panels(const Problem& problem, void* workspace, int threads) {
   }
 }
 
-#if NFT_HAS_BF16_DOT
 bool is_bf16(const Segment& s) {
   return s.inner == 0 || (s.a.dtype == DType::bf16 && s.b.dtype == DType::bf16 && s.a_scale == 1);
 }
 
-// Whether to multiply in bf16: exact where all operands are bf16; where the activations and the result are, operands in a
-// finer format are rounded to bf16 as well.
+// Whether to multiply in bf16, where the processor can: exact where all operands are bf16; where the activations and the
+// result are, operands in a finer format are rounded to bf16 as well.
 bool in_bf16(const Problem& p) {
-  if (p.main.a.dtype == DType::bf16 && p.out.dtype == DType::bf16) return true;
-  return is_bf16(p.main) && is_bf16(p.tail);
+  if (p.main.a.dtype == DType::bf16 && p.out.dtype == DType::bf16) return kHasBf16Panel;
+  return kHasBf16Panel && is_bf16(p.main) && is_bf16(p.tail);
 }
-#endif
 
 }  // namespace
 
-size_t workspace_bytes(int64_t rows, int64_t cols, int64_t inner, int threads) {
-  if (rows == 0 || cols == 0) return 0;
-  // The most that any panel type takes: that of f32, whose slots hold the fewest elements.
-  const Plan p = make_plan(rows, cols, inner, threads);
-  return bytes_of(p);
+size_t workspace_bytes(const Problem& p, int threads) {
+  if (p.rows == 0 || p.cols == 0) return 0;
+  const int depth = in_bf16(p) ? 2 : 1;
+  return bytes_of(make_plan(p.rows, p.cols, total_steps(p, depth), threads));
 }
 
 void multiply(const Problem& problem, void* workspace, int threads) {

@@ -72,8 +72,8 @@ NFT_INLINE Output output(const Tensor& t) {
   return o;
 }
 
-// Bytes of workspace; never less for more rows, columns or a longer inner dimension (main + tail).
-size_t workspace_bytes(int64_t rows, int64_t cols, int64_t inner, int threads);
+// Bytes of workspace, from sizes and types alone; never less for more rows, columns or a longer inner dimension.
+size_t workspace_bytes(const Problem& problem, int threads);
 // workspace: 64-byte aligned, as many bytes as the query says for the same threads.
 void multiply(const Problem& problem, void* workspace, int threads);
 

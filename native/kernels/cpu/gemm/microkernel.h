@@ -25,10 +25,11 @@ using Slot = uint32_t;
 
 // Panels of f32 elements.
 struct F32Panel {
-  static constexpr int kDepth = 1;         // elements of the inner dimension in a slot
-  static constexpr int64_t kBlock = 256;   // elements summed in registers before they are added to the tile
+  static constexpr int kDepth = 1;        // elements of the inner dimension in a slot
+  static constexpr int64_t kBlock = 256;  // elements summed in registers before they are added to the tile
   static NFT_MEMBER f32v multiply_add(u32v a, u32v b, f32v sum) { return fma(as_f32(a), as_f32(b), sum); }
 };
+constexpr bool kHasBf16Panel = NFT_HAS_BF16_DOT != 0;
 #if NFT_HAS_BF16_DOT
 // Panels of bf16 pairs; an odd last element is paired with 0.
 struct Bf16Panel {
