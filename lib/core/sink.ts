@@ -9,6 +9,8 @@ export interface HeadGradient {
   targets: Tensor;
   weights: Tensor;
   lse: Tensor;
+  /** [N, V] gradient of the logits, where the sink keeps it; else logits are made again. */
+  dlogits: Tensor | undefined;
   softcap: number;
 }
 
@@ -26,6 +28,8 @@ export interface GradientSink {
   embedding(p: Parameter, ids: Tensor, dy: Tensor, scale: number, run: Run): void;
   /** Buffer the loss op adds the head's gradient to; undefined when there is none. */
   headBuffer(p: Parameter, run: Run): Tensor | undefined;
+  /** Whether `head` wants the gradient of the logits [N, V], instead of forming it again. The same for every batch of a run. */
+  keepsLogitGradient(p: Parameter): boolean;
   /** Called after the loss where headBuffer gave nothing. Returns true if it keeps the tensors until finish. */
   head(p: Parameter, gradient: HeadGradient, run: Run): boolean;
   /** Ends a micro-batch. @throws ERR_INTERNAL unless every trainable parameter was delivered exactly `uses` times */

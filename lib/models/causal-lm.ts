@@ -209,6 +209,11 @@ export class CausalLm implements Module {
     if (this.config.logitSoftcap > 0) ops.softcapForward(run, { x: y, y, softcap: this.config.logitSoftcap });
   }
 
+  private keptLogitGradient(count: number, run: Run): Tensor | undefined {
+    if (!run.sink?.keepsLogitGradient(this.head)) return undefined;
+    return run.saved('head.dlogits', [count, this.head.shape[0] as number], run.dtype === 'bf16' ? 'bf16' : run.accumulator);
+  }
+
   /** Loss and the gradient [N, C] of the last block's output. */
   private lossBackward(h: Tensor, batch: Batch, run: Run, afterLoss: () => void): Tensor {
     const { sink } = run;
@@ -218,14 +223,15 @@ export class CausalLm implements Module {
     const dweight = sink?.headBuffer(this.head, run);
     const deliver = sink !== undefined && this.head.trainable && dweight === undefined;
     const lse = deliver ? run.empty('head.lse', [count], run.accumulator) : undefined;
+    const dlogits = deliver ? this.keptLogitGradient(count, run) : undefined;
     const dn = run.empty('head.dnorm', n.shape);
     const { targets, weights, lossSum } = batch;
     const softcap = this.config.logitSoftcap;
-    ops.linearCrossEntropy(run, { h: n, weight: this.head.value, targets, weights, lossSum, dh: dn, dweight, lse, softcap });
+    ops.linearCrossEntropy(run, { h: n, weight: this.head.value, targets, weights, lossSum, dh: dn, dweight, lse, dlogits, softcap });
     afterLoss();
-    const kept = deliver && sink.head(this.head, { h: n, targets, weights, lse: lse as Tensor, softcap }, run);
+    const kept = deliver && sink.head(this.head, { h: n, targets, weights, lse: lse as Tensor, dlogits, softcap }, run);
     this.norm.backward(dn, gathered, rstd, dn, undefined, run);
-    if (!kept) run.free(n, lse);
+    if (!kept) run.free(n, lse, dlogits);
     run.free(gathered, rstd);
     const d = run.empty('d', h.shape);
     ops.scatterRows(run, { x: dn, index: batch.labelRows, y: d });

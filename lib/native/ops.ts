@@ -541,6 +541,8 @@ export interface LinearCrossEntropyArgs {
   lse?: Tensor | undefined;
   /** written */
   nll?: Tensor | undefined;
+  /** written */
+  dlogits?: Tensor | undefined;
   /** real, default 0 */
   softcap?: number;
 }
@@ -555,7 +557,8 @@ export function linearCrossEntropy(context: OpContext, a: LinearCrossEntropyArgs
   setTensor(57, a.dweight);
   setTensor(66, a.lse);
   setTensor(75, a.nll);
-  setNumber(84, a.softcap ?? 0);
+  setTensor(84, a.dlogits);
+  setNumber(93, a.softcap ?? 0);
   run(context, 16, 'linear_cross_entropy', true);
 }
 
@@ -575,6 +578,8 @@ export interface LinearCrossEntropyUpdateArgs {
   ids?: Tensor | undefined;
   /** read */
   embeddingDy?: Tensor | undefined;
+  /** read */
+  dlogits?: Tensor | undefined;
   /** real, default 0 */
   softcap?: number;
   /** real, default 1 */
@@ -617,22 +622,23 @@ export function linearCrossEntropyUpdate(context: OpContext, a: LinearCrossEntro
   setTensor(39, a.lse);
   setTensor(48, a.ids);
   setTensor(57, a.embeddingDy);
-  setNumber(66, a.softcap ?? 0);
-  setNumber(67, a.embeddingScale ?? 1);
-  setNumber(68, a.updateKind ?? 0);
-  setTensor(69, a.state0);
-  setTensor(78, a.state1);
-  setNumber(87, a.learningRate ?? 0);
-  setNumber(88, a.weightDecay ?? 0);
-  setNumber(89, a.gradScale ?? 1);
-  setNumber(90, a.clipValue ?? 0);
-  setNumber(91, a.hyper0 ?? 0);
-  setNumber(92, a.hyper1 ?? 0);
-  setNumber(93, a.hyper2 ?? 0);
-  setNumber(94, a.hyper3 ?? 0);
-  setNumber(95, a.step ?? 1);
-  setNumber(96, a.seed ?? 0);
-  setNumber(97, a.stochasticRounding ?? 0);
+  setTensor(66, a.dlogits);
+  setNumber(75, a.softcap ?? 0);
+  setNumber(76, a.embeddingScale ?? 1);
+  setNumber(77, a.updateKind ?? 0);
+  setTensor(78, a.state0);
+  setTensor(87, a.state1);
+  setNumber(96, a.learningRate ?? 0);
+  setNumber(97, a.weightDecay ?? 0);
+  setNumber(98, a.gradScale ?? 1);
+  setNumber(99, a.clipValue ?? 0);
+  setNumber(100, a.hyper0 ?? 0);
+  setNumber(101, a.hyper1 ?? 0);
+  setNumber(102, a.hyper2 ?? 0);
+  setNumber(103, a.hyper3 ?? 0);
+  setNumber(104, a.step ?? 1);
+  setNumber(105, a.seed ?? 0);
+  setNumber(106, a.stochasticRounding ?? 0);
   run(context, 17, 'linear_cross_entropy_update', true);
 }
 

@@ -55,6 +55,10 @@ export class AccumulateSink implements GradientSink {
     return this.zeroed(p, run);
   }
 
+  keepsLogitGradient(): boolean {
+    return false;
+  }
+
   head(): boolean {
     return false;
   }

@@ -13,13 +13,15 @@ import type { OptimizerState } from './optimizer-state.js';
  */
 export class FusedSink implements GradientSink {
   private readonly state: OptimizerState;
+  private readonly keepLogitGradient: boolean;
   private readonly trained: ReadonlySet<Parameter>;
   private readonly deliveries = new DeliveryCount();
   /** Head of a tied embedding: its gradient is formed with the embedding's, when nothing reads the old weight any more. */
   private deferred: { p: Parameter; gradient: HeadGradient } | undefined;
 
-  constructor(parameters: readonly Parameter[], state: OptimizerState) {
+  constructor(parameters: readonly Parameter[], state: OptimizerState, options: { keepLogitGradient: boolean }) {
     this.state = state;
+    this.keepLogitGradient = options.keepLogitGradient;
     this.trained = new Set(parameters);
   }
 
@@ -48,10 +50,10 @@ export class FusedSink implements GradientSink {
     const rule = this.state.rule(p);
     const { deferred } = this;
     if (deferred?.p === p) {
-      const { h, targets, weights, lse, softcap } = deferred.gradient;
+      const { h, lse, dlogits } = deferred.gradient;
       const tied = { ids, embeddingDy: dy, embeddingScale: scale };
-      ops.linearCrossEntropyUpdate(run, { h, weight: p.value, targets, weights, lse, softcap, ...tied, ...rule });
-      run.free(h, lse);
+      ops.linearCrossEntropyUpdate(run, { weight: p.value, ...deferred.gradient, ...tied, ...rule });
+      run.free(h, lse, dlogits);
       this.deferred = undefined;
     } else {
       ops.embeddingUpdate(run, { ids, dy, weight: p.value, scale, ...rule });
@@ -60,6 +62,10 @@ export class FusedSink implements GradientSink {
 
   headBuffer(): undefined {
     return undefined;
+  }
+
+  keepsLogitGradient(p: Parameter): boolean {
+    return this.keepLogitGradient && this.trained.has(p);
   }
 
   head(p: Parameter, gradient: HeadGradient, run: Run): boolean {

@@ -96,7 +96,8 @@ export class Session {
       const { seed, stochasticRounding } = config;
       this.state = this.own(new OptimizerState(optimizer, this.trained, { seed, stochasticRounding, dry }), (o) => o.dispose());
       this.accumulate = config.fused ? undefined : this.own(new AccumulateSink(this.trained, accumulator, dry), (a) => a.dispose());
-      this.sink = this.accumulate ?? new FusedSink(this.trained, this.state);
+      const keepLogitGradient = this.keepsLogitGradient(options.capacity.labelTokens);
+      this.sink = this.accumulate ?? new FusedSink(this.trained, this.state, { keepLogitGradient });
       this.buffers = this.own(new BatchBuffers(options.capacity, accumulator, dry), (b) => b.dispose());
       this.programs = this.record(options.capacity, accumulator);
       const { bytes } = this.largestProgram();
@@ -105,6 +106,13 @@ export class Session {
       this.releaseAll();
       throw error;
     }
+  }
+
+  // Forming the gradient of the logits again costs a product as large as the head's forward. Kept where the run does not
+  // recompute to save memory, and it takes no more than the head's own gradient would.
+  private keepsLogitGradient(labelTokens: number): boolean {
+    const bytesPerLogit = this.dtype === 'bf16' ? 2 : 4;
+    return this.config.checkpointing === 'none' && labelTokens * bytesPerLogit <= 4 * this.model.config.hiddenSize;
   }
 
   /** Bytes by category. */

@@ -6,15 +6,23 @@
 // h, dh [N, C] float; weight [V, C] any format; targets [N] i32 in [0, V), or negative = no loss (its weight and nll count
 // as 0); weights [N] f32 (f64 on ref): the objective's per-token weights, normalisation included; loss_sum [1] f64, added
 // to; dweight [V, C] f32 (f64 on ref), added to; lse, nll [N] f32 (f64 on ref), 0 for a token without a target, whose logits
-// are not made at all. dh, dweight, lse, nll are each made only if present. Sums over V and over N are taken in a fixed
-// order. Chunk size is the kernel's choice.
+// are not made at all; dlogits [N, V] bf16 where h is, else f32 (f64 on ref), rows without a target 0: the one way to have
+// them whole, for linear_cross_entropy_update. dh, dweight, dlogits, lse, nll are each made only if present. Sums over V and
+// over N are taken in a fixed order. Chunk size is the kernel's choice.
 #include "fields.h"
 
 namespace nft {
 
+inline void check_logit_gradient(const char* op, const Tensor& h, const Tensor& weight, const Tensor& dlogits) {
+  if (!dlogits.present) return;
+  check::float_type(op, "dlogits", dlogits);
+  check::that((dlogits.dtype == DType::bf16) == (h.dtype == DType::bf16), op, "dlogits", "bf16 where h is");
+  check::shape(op, "dlogits", dlogits, h.rows(), weight.rows());
+}
+
 struct LinearCrossEntropy {
   static constexpr const char* kName = "linear_cross_entropy";
-  Tensor h, weight, targets, weights, loss_sum, dh, dweight, lse, nll;
+  Tensor h, weight, targets, weights, loss_sum, dh, dweight, lse, nll, dlogits;
   double softcap = 0;
   template <class V>
   void fields(V& v) {
@@ -27,6 +35,7 @@ struct LinearCrossEntropy {
     v.tensor_optional("dweight", Access::inout, dweight);
     v.tensor_optional("lse", Access::out, lse);
     v.tensor_optional("nll", Access::out, nll);
+    v.tensor_optional("dlogits", Access::out, dlogits);
     v.real("softcap", softcap);
   }
   void check() const {
@@ -60,17 +69,19 @@ struct LinearCrossEntropy {
       check::accumulator(kName, "nll", nll);
       check::shape(kName, "nll", nll, h.rows());
     }
+    check_logit_gradient(kName, h, weight, dlogits);
   }
 };
 
 // Fused update of the head, and of a tied embedding with it, without a [V, C] gradient buffer: for each strip of rows of the
-// vocabulary the gradient is formed from h and lse (logits are recomputed), the embedding's share
+// vocabulary the gradient is formed from h and dlogits, or without dlogits from h and lse (logits are recomputed), the
+// embedding's share
 // embedding_scale * embedding_dy[n] is added to row ids[n], and weight = update(weight, gradient).
 // To be called when nothing reads the old weight any more. lse [N] as linear_cross_entropy made it.
 // ids [Ni] i32 and embedding_dy [Ni, C] are given together, for tied embeddings.
 struct LinearCrossEntropyUpdate {
   static constexpr const char* kName = "linear_cross_entropy_update";
-  Tensor h, weight, targets, weights, lse, ids, embedding_dy;
+  Tensor h, weight, targets, weights, lse, ids, embedding_dy, dlogits;
   double softcap = 0, embedding_scale = 1;
   UpdateRule rule;
   template <class V>
@@ -82,6 +93,7 @@ struct LinearCrossEntropyUpdate {
     v.tensor("lse", Access::in, lse);
     v.tensor_optional("ids", Access::in, ids);
     v.tensor_optional("embedding_dy", Access::in, embedding_dy);
+    v.tensor_optional("dlogits", Access::in, dlogits);
     v.real("softcap", softcap);
     v.real("embedding_scale", embedding_scale);
     rule.fields(v);
@@ -103,6 +115,7 @@ struct LinearCrossEntropyUpdate {
       check::float_type(kName, "embedding_dy", embedding_dy);
       check::shape(kName, "embedding_dy", embedding_dy, ids.num_elements(), weight.cols());
     }
+    check_logit_gradient(kName, h, weight, dlogits);
     rule.check(kName, weight);
   }
 };

@@ -91,12 +91,14 @@ describe.each(['ref', 'cpu'] as const)('%s', (device) => {
       const { softcap = 0, embeddingScale = 1, ...rule } = p.data.numbers;
       p.zeros('dweight', tensor('f32', weightShape(c)));
       p.zeros('lossSum', tensor('f64', [1]));
-      p.run('linear_cross_entropy', ['h', 'weight', 'targets', 'weights', 'lossSum', 'dweight', 'lse'], { softcap });
-      // The fused op gets the lse that the loss has made; the weight is still the old one.
+      p.run('linear_cross_entropy', ['h', 'weight', 'targets', 'weights', 'lossSum', 'dweight', 'lse', 'dlogits'], { softcap });
+      // The fused op gets the lse that the loss has made, and dlogits in a case with them; the weight is still the old one.
       const again = new Program(device, op, c);
-      again.data.inputs.lse = p.data.inputs.lse as Matrix;
-      again.data.bytes.lse = p.data.bytes.lse as Uint8Array;
-      const inputs = ['h', 'targets', 'weights', 'lse', 'ids', 'embeddingDy'];
+      for (const name of ['lse', ...(c.args.dlogits ? ['dlogits'] : [])]) {
+        again.data.inputs[name] = p.data.inputs[name] as Matrix;
+        again.data.bytes[name] = p.data.bytes[name] as Uint8Array;
+      }
+      const inputs = ['h', 'targets', 'weights', 'lse', 'ids', 'embeddingDy', 'dlogits'];
       const fused = again.run(op, [...updated, ...inputs], p.data.numbers);
       if (c.args.ids) p.run('embedding_backward', ['ids', 'dy', 'dweight'], { scale: embeddingScale }, { dy: 'embeddingDy' });
       expectSame(p.run('optimizer_update', [...updated, 'grad'], rule, { grad: 'dweight' }), fused);

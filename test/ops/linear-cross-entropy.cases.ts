@@ -68,6 +68,7 @@ function lossCase(
     dweight: tensor('f32', [v, c]),
     lse: tensor('f32', [n]),
     nll: tensor('f32', [n]),
+    dlogits: tensor(type === 'bf16' ? 'bf16' : 'f32', [n, v], { rowPad: 3 }),
   };
   return {
     name: `N${n} V${v} C${c} ${type} x ${weight} softcap ${softcap} makes ${outputs.join(', ') || 'the loss only'}`,
@@ -82,11 +83,21 @@ function lossCase(
   };
 }
 
-function updateCases(n: number, v: number, c: number, type: DType, weight: DType, state: DType, tied: boolean, softcap = 0): OpCase[] {
+function updateCases(
+  n: number,
+  v: number,
+  c: number,
+  type: DType,
+  weight: DType,
+  state: DType,
+  tied: boolean,
+  softcap = 0,
+  kept = false,
+): OpCase[] {
   // For benchmarks the size of lse is enough; by plain loops it would take minutes.
   const big = n * v * c > 1e7;
   return updateVariants([v, c], weight, state).map(([name, rule]) => ({
-    name: `${name} N${n} V${v} C${c} ${type} ${weight} state ${state}${tied ? ' tied' : ''} softcap ${softcap}`,
+    name: `${name} N${n} V${v} C${c} ${type} ${weight} state ${state}${tied ? ' tied' : ''} softcap ${softcap}${kept ? ' from kept dlogits' : ''}`,
     args: {
       h: tensor(type, [n, c]),
       weight: tensor(weight, [v, c], { scale: 2 / Math.sqrt(c), keepType: 'stochasticRounding' in rule }),
@@ -102,6 +113,7 @@ function updateCases(n: number, v: number, c: number, type: DType, weight: DType
             embeddingScale: 2,
           }
         : {}),
+      ...(kept ? { dlogits: tensor(type === 'bf16' ? 'bf16' : 'f32', [n, v], { scale: 1 / n, rowPad: 3 }) } : {}),
       softcap,
       ...rule,
     },
@@ -129,6 +141,9 @@ export const suites: OpSuite[] = [
       lossCase(11, 50, 16, 'f32', 'f32', 0, []),
       lossCase(11, 50, 16, 'f32', 'f32', 0, ['nll']),
       lossCase(11, 50, 16, 'f32', 'f32', 0, ['dweight']),
+      lossCase(11, 50, 16, 'f32', 'f32', 3, ['dlogits']),
+      lossCase(130, 131, 65, 'bf16', 'bf16', 0, [...allOutputs, 'dlogits']),
+      lossCase(130, 131, 65, 'f32', 'bf16', 2, [...allOutputs, 'dlogits']),
     ],
     bench: [
       lossCase(1024, 49152, 576, 'f32', 'f32', 0, ['dh', 'lse']),
@@ -140,6 +155,7 @@ export const suites: OpSuite[] = [
       const dh = new Matrix(H.rows, H.cols);
       const dw = new Matrix(W.rows, W.cols);
       const lse = new Matrix(1, H.rows);
+      const dlogits = new Matrix(H.rows, W.rows);
       const nll = new Matrix(1, H.rows);
       let loss = 0;
       for (let n = 0; n < H.rows; n++) {
@@ -150,6 +166,9 @@ export const suites: OpSuite[] = [
         nll.data[n] = f(row.lse - (row.z[target] as number));
         loss += S.get(n) * nll.get(n);
         const d = gradientRow(row, row.lse, target, S.get(n), f, types.h?.dtype);
+        d.forEach((x, v) => {
+          dlogits.set(n, v, x);
+        });
         for (let c = 0; c < H.cols; c++)
           dh.set(
             n,
@@ -163,7 +182,13 @@ export const suites: OpSuite[] = [
           );
         if (dweight) addOuter(dw, d, H, n, f);
       }
-      const out: Record<string, Matrix> = { dh, lse, nll, lossSum: new Matrix(1, 1, Float64Array.of((lossSum as Matrix).get(0) + loss)) };
+      const out: Record<string, Matrix> = {
+        dh,
+        lse,
+        nll,
+        dlogits,
+        lossSum: new Matrix(1, 1, Float64Array.of((lossSum as Matrix).get(0) + loss)),
+      };
       if (dweight)
         out.dweight = new Matrix(
           W.rows,
@@ -181,16 +206,21 @@ export const suites: OpSuite[] = [
       ...updateCases(17, 67, 33, 'f32', 'f32', 'f32', true, 3),
       ...updateCases(40, 70, 32, 'bf16', 'bf16', 'f32', true),
       ...updateCases(9, 40, 16, 'bf16', 'bf16', 'bf16', false, 2),
+      ...updateCases(37, 1100, 33, 'bf16', 'bf16', 'f32', true, 0, true),
+      ...updateCases(37, 131, 33, 'f32', 'f32', 'f32', false, 0, true),
       ...updateCases(6, 1100, 9, 'f32', 'f32', 'f32', true), // several strips of the vocabulary
     ],
     bench: updateCases(1024, 49152, 576, 'bf16', 'bf16', 'f32', false),
-    naive({ h, weight, targets, weights, lse, ids, embeddingDy, state0, state1 }, numbers, f, types) {
+    naive({ h, weight, targets, weights, lse, ids, embeddingDy, dlogits, state0, state1 }, numbers, f, types) {
       const [H, W, T, S, L] = [h as Matrix, weight as Matrix, targets as Matrix, weights as Matrix, lse as Matrix];
       let grad = new Matrix(W.rows, W.cols);
       for (let n = 0; n < H.rows; n++) {
         if (T.get(n) < 0) continue;
         const row = logitRow(H, W, n, numbers.softcap ?? 0, f);
-        addOuter(grad, gradientRow(row, L.get(n), T.get(n), S.get(n), f, types.h?.dtype), H, n, f);
+        const d = dlogits
+          ? Array.from({ length: W.rows }, (_, v) => dlogits.at(n, v))
+          : gradientRow(row, L.get(n), T.get(n), S.get(n), f, types.h?.dtype);
+        addOuter(grad, d, H, n, f);
       }
       if (ids && embeddingDy) grad = naiveEmbeddingGradient(grad, ids, embeddingDy, numbers.embeddingScale ?? 1, f);
       return naiveUpdate(W, grad, state0, state1, numbers, types.weight?.dtype, f);

@@ -37,11 +37,11 @@ NFT_INLINE void cap_logits(float* z, int64_t n, float softcap) {
 // Type of the gradient of the logits: like h where that is bf16, since both are operands of products then.
 NFT_INLINE DType logit_gradient_type(const Tensor& h) { return h.dtype == DType::bf16 ? DType::bf16 : DType::f32; }
 
-// The gradient of n logits, weight * (exp(z[i] - lse) - [i == target]) * dz/dlogit, as Float at the start of z's memory. A
-// token of weight 0 has gradient 0 whatever z is. target counts from z's first element and may lie outside.
+// gradient[i] = weight * (exp(z[i] - lse) - [i == target]) * dz/dlogit for n logits; may lie where z does. A token of weight
+// 0 has gradient 0 whatever z is. target counts from z's first element and may lie outside.
 template <class Float>
-NFT_INLINE void logit_gradient(float* z, int64_t n, float lse, int64_t target, float weight, float softcap) {
-  typename Float::Element* gradient = reinterpret_cast<typename Float::Element*>(z);
+NFT_INLINE void logit_gradient(const float* z, int64_t n, float lse, int64_t target, float weight, float softcap,
+                               typename Float::Element* gradient) {
   if (weight == 0) {
     std::memset(gradient, 0, static_cast<size_t>(n) * sizeof(*gradient));
     return;
@@ -51,7 +51,7 @@ NFT_INLINE void logit_gradient(float* z, int64_t n, float lse, int64_t target, f
   for_vectors(
       n, [&](int64_t i, int count) __attribute__((always_inline)) {
         const simd::f32v x = load_n(z + i, count), t = x * inverse;
-        // Behind what has been read: gradient[i] never lies after z[i].
+        // In place this is behind what has been read: gradient[i] does not lie after z[i].
         Float::store(gradient + i, (simd::exp(x - lse) * weight) * (1.f - t * t), count);
       });
   if (target >= 0 && target < n) {
@@ -60,11 +60,12 @@ NFT_INLINE void logit_gradient(float* z, int64_t n, float lse, int64_t target, f
   }
 }
 
-NFT_INLINE void logit_gradient(DType type, float* z, int64_t n, float lse, int64_t target, float weight, float softcap) {
+NFT_INLINE void logit_gradient(DType type, const float* z, int64_t n, float lse, int64_t target, float weight, float softcap,
+                               void* gradient) {
   if (type == DType::bf16)
-    logit_gradient<simd::Bf16>(z, n, lse, target, weight, softcap);
+    logit_gradient<simd::Bf16>(z, n, lse, target, weight, softcap, static_cast<uint16_t*>(gradient));
   else
-    logit_gradient<simd::F32>(z, n, lse, target, weight, softcap);
+    logit_gradient<simd::F32>(z, n, lse, target, weight, softcap, static_cast<float*>(gradient));
 }
 
 }  // namespace nft::cpu::NFT_ISA

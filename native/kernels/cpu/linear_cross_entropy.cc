@@ -94,8 +94,9 @@ Problem weight_problem(const LinearCrossEntropy& a, const int32_t* token, const 
   return p;
 }
 
-// Gradients of logits, where the logits were.
-Matrix logit_gradients(const LinearCrossEntropy& a, const float* logits) {
+// Gradients of logits by token, or, where they are not kept, of a chunk in place of its logits.
+Matrix logit_gradients(const LinearCrossEntropy& a, const int32_t* token, const float* logits) {
+  if (a.dlogits.present) return matrix(a.dlogits, token);
   return {logits, logit_gradient_type(a.h), a.weight.rows() * 4, nullptr};
 }
 
@@ -103,7 +104,7 @@ Matrix logit_gradients(const LinearCrossEntropy& a, const float* logits) {
 
 size_t linear_cross_entropy_workspace(const LinearCrossEntropy& a, const Context& c) {
   const Sizes l = sizes(a);
-  const Matrix dlogits = logit_gradients(a, nullptr);
+  const Matrix dlogits = logit_gradients(a, nullptr, nullptr);
   size_t products = workspace_bytes(logits_problem(a, nullptr, l.chunk, nullptr), c.threads);
   const size_t input = a.dh.present ? workspace_bytes(input_problem(a, nullptr, dlogits, l.chunk), c.threads) : 0;
   const size_t weight = a.dweight.present ? workspace_bytes(weight_problem(a, nullptr, dlogits, l.chunk), c.threads) : 0;
@@ -118,6 +119,7 @@ void linear_cross_entropy(const LinearCrossEntropy& a, Context& c) {
   require_f32(a.kName, "weights", a.weights);
   require_float(a.kName, "dh", a.dh);
   require_f32(a.kName, "dweight", a.dweight);
+  if (a.dlogits.present && a.dlogits.dtype != DType::bf16) require_f32(a.kName, "dlogits", a.dlogits);
   require_f32(a.kName, "lse", a.lse);
   require_f32(a.kName, "nll", a.nll);
   check::targets(a.kName, "targets", a.targets, a.weight.rows());
@@ -134,6 +136,7 @@ void linear_cross_entropy(const LinearCrossEntropy& a, Context& c) {
   for (int64_t n = 0; n < tokens; ++n) {
     if (targets[n] >= 0) continue;
     if (a.dh.present) zero_row(a.dh, n);
+    if (a.dlogits.present) zero_row(a.dlogits, n);
     if (a.lse.present) a.lse.as<float>()[n] = 0;
     if (a.nll.present) a.nll.as<float>()[n] = 0;
   }
@@ -142,11 +145,11 @@ void linear_cross_entropy(const LinearCrossEntropy& a, Context& c) {
   for (int64_t first = 0; first < labelled; first += l.chunk) {
     const int64_t rows = min64(l.chunk, labelled - first);
     const int32_t* token = index + first;
-    const Matrix dlogits = logit_gradients(a, logits);
+    const Matrix dlogits = logit_gradients(a, token, logits);
     multiply(logits_problem(a, token, rows, logits), rest, c.threads);
 
     double nll[kMaxChunk];
-    const bool gradient = a.dh.present || a.dweight.present;
+    const bool gradient = a.dh.present || a.dweight.present || a.dlogits.present;
     ThreadPool::instance().run(rows, [&](int64_t r, int) {
       const int64_t n = token[r];
       float* z = logits + r * vocabulary;
@@ -155,7 +158,9 @@ void linear_cross_entropy(const LinearCrossEntropy& a, Context& c) {
       nll[r] = lse - z[targets[n]];
       if (a.lse.present) a.lse.as<float>()[n] = static_cast<float>(lse);
       if (a.nll.present) a.nll.as<float>()[n] = static_cast<float>(nll[r]);
-      if (gradient) logit_gradient(dlogits.dtype, z, vocabulary, static_cast<float>(lse), targets[n], weights[n], softcap);
+      if (gradient)
+        logit_gradient(dlogits.dtype, z, vocabulary, static_cast<float>(lse), targets[n], weights[n], softcap,
+                       const_cast<char*>(dlogits.row(r)));
     });
     for (int64_t r = 0; r < rows; ++r) {
       const double weight = weights[token[r]];

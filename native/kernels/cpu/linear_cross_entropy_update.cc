@@ -33,7 +33,9 @@ struct Sizes {
 Sizes sizes(const LinearCrossEntropyUpdate& a) {
   const int64_t tokens = a.h.rows(), vocabulary = a.weight.rows(), most = min64(kMostRows, vocabulary);
   Sizes s;
-  s.logits = aligned(max64(min64(tokens * most * 4, kStripLogitBytes), tokens * min64(kLeastRows, vocabulary) * 4));
+  s.logits = a.dlogits.present
+                 ? 0
+                 : aligned(max64(min64(tokens * most * 4, kStripLogitBytes), tokens * min64(kLeastRows, vocabulary) * 4));
   s.gradient = aligned(most * a.weight.cols() * 4);
   s.index = aligned(tokens * 4);
   s.total = s.logits + s.gradient + s.index;
@@ -53,13 +55,22 @@ Problem logits_problem(const LinearCrossEntropyUpdate& a, const int32_t* token, 
   return p;
 }
 
-// Gradient [count, C] of those rows from the gradients of the logits.
-Problem gradient_problem(const LinearCrossEntropyUpdate& a, const int32_t* token, int64_t tokens, int64_t count,
-                         const float* logits, float* grad) {
+// Gradients of the logits of rows from first on: those kept, or the strip's in place of its logits.
+Matrix logit_gradients(const LinearCrossEntropyUpdate& a, const int32_t* token, int64_t first, int64_t count,
+                       const float* logits) {
+  if (!a.dlogits.present) return {logits, logit_gradient_type(a.h), count * 4, nullptr};
+  Matrix m = matrix(a.dlogits, token);
+  m.data = static_cast<const char*>(m.data) + first * element_bytes(a.dlogits);
+  return m;
+}
+
+// Gradient [count, C] of those rows of the weight.
+Problem gradient_problem(const LinearCrossEntropyUpdate& a, const int32_t* token, int64_t tokens, int64_t first,
+                         int64_t count, const float* logits, float* grad) {
   Problem p;
   p.rows = count;
   p.cols = a.weight.cols();
-  const Matrix dlogits = {logits, logit_gradient_type(a.h), count * 4, nullptr};
+  const Matrix dlogits = logit_gradients(a, token, first, count, logits);
   p.main = {dlogits, matrix(a.h, token), Layout::inner_rows, Layout::inner_rows, tokens, 1};
   p.out.data = grad;
   p.out.stride_bytes = p.cols * 4;
@@ -72,7 +83,7 @@ Problem gradient_problem(const LinearCrossEntropyUpdate& a, const int32_t* token
 size_t linear_cross_entropy_update_workspace(const LinearCrossEntropyUpdate& a, const Context& c) {
   const int64_t tokens = a.h.rows(), most = min64(kMostRows, a.weight.rows());
   const size_t logits = workspace_bytes(logits_problem(a, nullptr, tokens, 0, most, nullptr), c.threads);
-  const size_t gradient = workspace_bytes(gradient_problem(a, nullptr, tokens, most, nullptr, nullptr), c.threads);
+  const size_t gradient = workspace_bytes(gradient_problem(a, nullptr, tokens, 0, most, nullptr, nullptr), c.threads);
   return static_cast<size_t>(sizes(a).total) + (logits > gradient ? logits : gradient);
 }
 
@@ -82,6 +93,7 @@ void linear_cross_entropy_update(const LinearCrossEntropyUpdate& a, Context& c) 
   require_f32(a.kName, "weights", a.weights);
   require_f32(a.kName, "lse", a.lse);
   require_float(a.kName, "embedding_dy", a.embedding_dy);
+  if (a.dlogits.present && a.dlogits.dtype != DType::bf16) require_f32(a.kName, "dlogits", a.dlogits);
   check::targets(a.kName, "targets", a.targets, a.weight.rows());
   if (a.ids.present) {
     check::contiguous(a.kName, "ids", a.ids);
@@ -99,22 +111,24 @@ void linear_cross_entropy_update(const LinearCrossEntropyUpdate& a, Context& c) 
   void* rest = memory + s.total;
   const DType gradient_type = logit_gradient_type(a.h);
   const int64_t tokens = labelled_tokens(a.targets, token);
-  const int64_t step = strip_rows(tokens, vocabulary);
+  const int64_t step = a.dlogits.present ? min64(kMostRows, vocabulary) : strip_rows(tokens, vocabulary);
 
   for (int64_t first = 0; first < vocabulary; first += step) {
     const int64_t count = min64(step, vocabulary - first);
-    multiply(logits_problem(a, token, tokens, first, count, logits), rest, c.threads);
+    if (!a.dlogits.present) {
+      multiply(logits_problem(a, token, tokens, first, count, logits), rest, c.threads);
 
-    const int64_t item_rows = max64(1, kItemElements / count);
-    ThreadPool::instance().run(ceil_div(tokens, item_rows), [&](int64_t item, int) {
-      for (int64_t r = item * item_rows; r < min64(tokens, (item + 1) * item_rows); ++r) {
-        const int64_t n = token[r];
-        cap_logits(logits + r * count, count, softcap);
-        logit_gradient(gradient_type, logits + r * count, count, lse[n], targets[n] - first, weights[n], softcap);
-      }
-    });
-
-    multiply(gradient_problem(a, token, tokens, count, logits, grad), rest, c.threads);
+      const int64_t item_rows = max64(1, kItemElements / count);
+      ThreadPool::instance().run(ceil_div(tokens, item_rows), [&](int64_t item, int) {
+        for (int64_t r = item * item_rows; r < min64(tokens, (item + 1) * item_rows); ++r) {
+          const int64_t n = token[r];
+          cap_logits(logits + r * count, count, softcap);
+          logit_gradient(gradient_type, logits + r * count, count, lse[n], targets[n] - first, weights[n], softcap,
+                         logits + r * count);
+        }
+      });
+    }
+    multiply(gradient_problem(a, token, tokens, first, count, logits, grad), rest, c.threads);
     if (a.ids.present) add_embedding_rows(a.ids, a.embedding_dy, static_cast<float>(a.embedding_scale), first, count, grad);
     update_range(a.rule, a.weight, first * width, count * width, grad);
   }

@@ -48,10 +48,14 @@ void linear_cross_entropy(const LinearCrossEntropy& a, Context&) {
     const double nll = target < 0 ? 0 : lse - row.z[static_cast<size_t>(target)];
     if (a.lse.present) set(a.lse, n, target < 0 ? 0 : lse);
     if (a.nll.present) set(a.nll, n, nll);
+    if (a.dlogits.present)
+      for (int64_t v = 0; v < V; ++v) set(a.dlogits, n, v, 0);
     if (target < 0) continue;
     const double token_weight = at(a.weights, n);
     loss_sum += token_weight * nll;
     const std::vector<double> d = logit_gradient(row, lse, target, token_weight);
+    if (a.dlogits.present)
+      for (int64_t v = 0; v < V; ++v) set(a.dlogits, n, v, d[static_cast<size_t>(v)]);
     for (int64_t v = 0; v < V; ++v)
       for (int64_t c = 0; c < C; ++c) {
         dh(n, c) += d[static_cast<size_t>(v)] * weight(v, c);
@@ -72,7 +76,11 @@ void linear_cross_entropy_update(const LinearCrossEntropyUpdate& a, Context&) {
   for (int64_t n = 0; n < h.rows; ++n) {
     const int64_t target = index_at(a.targets, n);
     if (target < 0) continue;
-    const std::vector<double> d = logit_gradient(logits(h, weight, n, a.softcap), at(a.lse, n), target, at(a.weights, n));
+    std::vector<double> d;
+    if (a.dlogits.present)
+      for (int64_t v = 0; v < weight.rows; ++v) d.push_back(at(a.dlogits, n, v));
+    else
+      d = logit_gradient(logits(h, weight, n, a.softcap), at(a.lse, n), target, at(a.weights, n));
     for (int64_t v = 0; v < weight.rows; ++v)
       for (int64_t c = 0; c < weight.cols; ++c) dweight(v, c) += d[static_cast<size_t>(v)] * h(n, c);
   }
