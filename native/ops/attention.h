@@ -6,8 +6,9 @@
 // h / (heads / kv_heads).
 //   z = scale * q k^T;  z = softcap * tanh(z / softcap) if softcap > 0;  o = softmax(z) v;  lse = log sum exp z
 // q, o [N, heads * D], k, v [Nk, kv_heads * D], all float, rows may be strided; lse [N, heads] f32 (f64 on ref).
-// Scores, softmax and sums are f32 (f64 on ref). A query without keys, or outside every sequence, gives o = 0 and
-// lse = -inf; rows of q, k and v outside every sequence have gradient 0. cu_q, cu_k: 0 <= rising <= rows, else ERR_SHAPE.
+// Scores, softmax and sums are f32 (f64 on ref); where all inputs are bf16, a kernel may round p and dz to bf16 before it
+// multiplies them. A query without keys, or outside every sequence, gives o = 0 and lse = -inf; rows of q, k and v outside
+// every sequence have gradient 0. cu_q, cu_k: 0 <= rising <= rows, else ERR_SHAPE.
 #include "fields.h"
 
 namespace nft {

@@ -205,6 +205,7 @@ const list: [[number, number][], number, Options?][] = [
   ],
   [[[4, 90]], 16, { window: 64 }],
   [[[21, 21]], 16, { softcap: 2.5 }],
+  [[[75, 75]], 12, { heads: 10, kvHeads: 2 }], // strips with an odd number of rows
   [[[3, 2100]], 4], // more keys than a backward sweep has room for
   [
     [

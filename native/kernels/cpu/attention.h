@@ -9,6 +9,7 @@
 // the batch.
 #include "../../core/context.h"
 #include "../../ops/attention.h"
+#include "attention_operands.h"
 #include "block_product.h"
 #include "rows.h"
 #include "simd_math.h"
@@ -41,6 +42,15 @@ struct AttentionBlocks {
 
   int64_t block_rows() const { return block * group; }
   int64_t strip_rows() const { return strip * group; }
+  // A row of D values for a product over columns: units with values, and those that it takes in memory.
+  template <class Operands>
+  int64_t depth() const {
+    return ceil_div(D, Operands::kPack);
+  }
+  template <class Operands>
+  int64_t row_units() const {
+    return round_up(depth<Operands>(), simd::kLanes);
+  }
 };
 
 struct Sequence {
@@ -67,60 +77,56 @@ struct Workspace {
   char* base;
   int64_t bytes = 0;
 
-  float* floats(int64_t n) {
-    float* p = base == nullptr ? nullptr : reinterpret_cast<float*>(base + bytes);
-    bytes += round_up(n * 4, 64);
+  template <class T>
+  T* take(int64_t n) {
+    T* p = base == nullptr ? nullptr : reinterpret_cast<T*>(base + bytes);
+    bytes += round_up(n * static_cast<int64_t>(sizeof(T)), 64);
     return p;
   }
 };
 
-// dst[i * stride + c] = column `col + c` of row first + i, c < n, zeros up to stride.
-static void pack_rows(const Tensor& t, int64_t first, int64_t rows, int64_t col, int64_t n, int64_t stride, float* dst) {
-  for (int64_t i = 0; i < rows; ++i, dst += stride) {
-    load_f32(t.dtype, element(t, first + i, col), dst, n);
-    for (int64_t c = n; c < stride; ++c) dst[c] = 0;
-  }
+// The query heads of one key head, queries [first, first + n): rows of row_units, query * group + head, for products over
+// columns.
+template <class Operands>
+static void pack_queries(const AttentionBlocks& b, const Tensor& t, int64_t head, int64_t first, int64_t n,
+                         typename Operands::Unit* dst) {
+  const int64_t units = b.row_units<Operands>(), stride = t.stride_bytes(), head_bytes = b.D * element_bytes(t);
+  const char* query = element(t, first, head * b.group * b.D);
+  for (int64_t i = 0; i < n; ++i, query += stride)
+    for (int64_t g = 0; g < b.group; ++g, dst += units)
+      for (int64_t c = 0; c < units; c += simd::kLanes)
+        Operands::store(dst + c, Operands::load_units(t.dtype, query + g * head_bytes, b.D, c));
 }
 
-// The query heads of one key head, queries [first, first + n): rows of `width`, query * group + head.
-static void pack_queries(const AttentionBlocks& b, const Tensor& t, int64_t head, int64_t first, int64_t n, float* dst) {
-  for (int64_t i = 0; i < n; ++i)
-    for (int64_t g = 0; g < b.group; ++g, dst += b.width)
-      pack_rows(t, first + i, 1, (head * b.group + g) * b.D, b.D, b.width, dst);
+// dst[c * kKeyBlock + j] = unit c of n values from column col on of row first + j, zeros from row n up to whole vectors.
+template <class Operands>
+static void pack_transposed(const Tensor& t, int64_t first, int64_t rows, int64_t col, int64_t n,
+                            typename Operands::Unit* dst) {
+  constexpr int kEdge = simd::kLanes;
+  const int64_t units = ceil_div(n, Operands::kPack), stride = t.stride_bytes();
+  const char* p = element(t, first, col);
+  for (int64_t j0 = 0; j0 < rows; j0 += kEdge, p += kEdge * stride)
+    for (int64_t c0 = 0; c0 < units; c0 += kEdge) {
+      simd::f32v square[kEdge];
+      for (int j = 0; j < kEdge; ++j)
+        square[j] = j0 + j < rows ? reinterpret_cast<simd::f32v>(Operands::load_units(t.dtype, p + j * stride, n, c0))
+                                  : simd::zero();
+      simd::transpose(square);
+      for (int c = 0; c < kEdge; ++c)
+        if (c0 + c < units)
+          Operands::store(dst + (c0 + c) * kKeyBlock + j0, reinterpret_cast<typename Operands::Vector>(square[c]));
+    }
 }
 
-// dst[c * kKeyBlock + j] = column col + c of row first + j, zeros from n up to whole vectors.
-static void pack_transposed(const Tensor& t, int64_t first, int64_t n, int64_t col, int64_t D, float* dst) {
+// n values of t at p = factor * x.
+static void store_scaled(const Tensor& t, const float* x, float factor, char* p, int64_t n) {
   simd::with_float_type(t.dtype, [&](auto type) {
     using Type = decltype(type);
-    constexpr int kEdge = simd::kLanes;
-    for (int64_t j0 = 0; j0 < n; j0 += kEdge)
-      for (int64_t c0 = 0; c0 < D; c0 += kEdge) {
-        const int rows = static_cast<int>(min64(kEdge, n - j0)), cols = static_cast<int>(min64(kEdge, D - c0));
-        simd::f32v square[kEdge];
-        for (int j = 0; j < kEdge; ++j) {
-          const auto* p =
-              reinterpret_cast<const typename Type::Element*>(element(t, first + j0 + min64(j, rows - 1), col + c0));
-          square[j] = j >= rows ? simd::zero() : cols == kEdge ? Type::load(p) : Type::load(p, cols);
-        }
-        simd::transpose(square);
-        for (int c = 0; c < kEdge; ++c)
-          if (c < cols) simd::F32::store(dst + (c0 + c) * kKeyBlock + j0, square[c]);
-      }
+    auto* y = reinterpret_cast<typename Type::Element*>(p);
+    int64_t i = 0;
+    for (; i + simd::kLanes <= n; i += simd::kLanes) Type::store(y + i, simd::F32::load(x + i) * factor);
+    if (i < n) Type::store(y + i, simd::F32::load(x + i) * factor, static_cast<int>(n - i));
   });
-}
-
-struct RowsView {
-  const float* data;
-  int64_t stride;
-};
-// Keys or values as rows of `width` f32: in place where the tensor allows it, else packed.
-NFT_INLINE RowsView key_rows(const AttentionBlocks& b, const Tensor& t, int64_t first, int64_t n, int64_t head,
-                             float* packed) {
-  if (t.dtype == DType::f32 && b.D == b.width)
-    return {reinterpret_cast<const float*>(element(t, first, head * b.D)), t.row_stride};
-  pack_rows(t, first, n, head * b.D, b.D, b.width, packed);
-  return {packed, b.width};
 }
 
 // Columns [low, high) of a key block that one query sees.

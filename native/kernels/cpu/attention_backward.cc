@@ -21,162 +21,220 @@ struct Unit {
   int64_t head, begin, end;  // queries of a query unit, keys of a key unit, all queries of a sweep
 };
 
+template <class Operands>
 struct Buffers {
-  float *q, *dout, *dq, *lse, *delta;  // one block of queries
-  float *keys_t, *values_t, *keys;     // one block of keys; _t: [D][kKeyBlock]
-  float *probability, *dscore;         // one strip of scores
-  float *dk, *dv;                      // [kSweepKeys or kKeyBlock, width]
+  using Unit = typename Operands::Unit;
+  Unit *q, *dout, *q_over_rows, *dout_over_rows;  // one block of queries
+  float *dq, *lse, *delta;
+  Unit *keys_t, *values_t, *keys;  // one block of keys; _t: [depth][kKeyBlock]
+  float *scores, *dp;              // one strip
+  Unit *probability, *dscore, *dscore_over_rows;
+  float *dk, *dv;  // [kSweepKeys or kKeyBlock, width]
+
+  // Units of a strip of queries, packed for products over its rows.
+  static int64_t strip_units(const AttentionBlocks& b) { return ceil_div(b.strip_rows(), Operands::kPack) * b.width; }
 };
 
-Buffers take(const AttentionBlocks& b, int64_t key_rows, Workspace& w) {
-  const int64_t queries = b.block_rows() * b.width, keys = kKeyBlock * b.width, strip = b.strip_rows() * kKeyBlock;
-  return {w.floats(queries),
-          w.floats(queries),
-          w.floats(queries),
-          w.floats(b.block_rows()),
-          w.floats(b.block_rows()),
-          w.floats(keys),
-          w.floats(keys),
-          w.floats(keys),
-          w.floats(strip),
-          w.floats(strip),
-          w.floats(key_rows * b.width),
-          w.floats(key_rows * b.width)};
+template <class Operands>
+Buffers<Operands> take(const AttentionBlocks& b, int64_t key_rows, Workspace& w) {
+  using Unit = typename Operands::Unit;
+  constexpr int64_t kPack = Operands::kPack;
+  const int64_t strip = round_up(b.strip_rows(), kPack) * kKeyBlock, rows = b.block_rows() + kPack - 1;
+  Buffers<Operands> buffers;
+  buffers.q = w.take<Unit>(b.block_rows() * b.row_units<Operands>());
+  buffers.dout = w.take<Unit>(b.block_rows() * b.row_units<Operands>());
+  buffers.dq = w.take<float>(b.block_rows() * b.width);
+  buffers.lse = w.take<float>(rows);
+  buffers.delta = w.take<float>(rows);
+  buffers.keys_t = w.take<Unit>(kKeyBlock * b.depth<Operands>());
+  buffers.values_t = w.take<Unit>(kKeyBlock * b.depth<Operands>());
+  buffers.keys = w.take<Unit>(kKeyBlock / kPack * b.width);
+  buffers.scores = w.take<float>(strip);
+  buffers.dp = w.take<float>(strip);
+  if constexpr (kPack == 1) {
+    // An f32 operand serves products over columns and over rows; scores become probabilities and dp becomes dz in place.
+    buffers.q_over_rows = buffers.q;
+    buffers.dout_over_rows = buffers.dout;
+    buffers.probability = buffers.scores;
+    buffers.dscore = buffers.dscore_over_rows = buffers.dp;
+  } else {
+    buffers.q_over_rows = w.take<Unit>(kStripsPerBlock * Buffers<Operands>::strip_units(b));
+    buffers.dout_over_rows = w.take<Unit>(kStripsPerBlock * Buffers<Operands>::strip_units(b));
+    buffers.probability = w.take<Unit>(strip / kPack);
+    buffers.dscore = w.take<Unit>(strip / kPack);
+    buffers.dscore_over_rows = w.take<Unit>(strip / kPack);
+  }
+  buffers.dk = w.take<float>(key_rows * b.width);
+  buffers.dv = w.take<float>(key_rows * b.width);
+  return buffers;
 }
 
 int64_t gradient_rows(const AttentionBackward& a) { return max64(kKeyBlock, min64(kSweepKeys, a.k.rows())); }
 
+template <class Operands>
 size_t bytes_per_thread(const AttentionBlocks& b, int64_t key_rows) {
   Workspace w{nullptr};
-  take(b, key_rows, w);
+  take<Operands>(b, key_rows, w);
   return static_cast<size_t>(w.bytes);
 }
 
-float fma1(float x, float y, float sum) {
-#if defined(__FMA__)
-  return __builtin_fmaf(x, y, sum);
-#else
-  return x * y + sum;
-#endif
-}
-
 // delta[r] = dout[r] . o[r], each one chain of multiply-adds in the order of block_product: where a query sees a single key,
-// o is that key's v and dp - delta cancels exactly. Eight rows at a time, since one chain would wait for itself.
-void row_products(const float* dout, const float* o, int64_t rows, int64_t width, int64_t D, float* delta) {
-  constexpr int64_t kRows = 8;
-  for (int64_t r = 0; r < rows; r += kRows) {
-    float sum[kRows] = {};
-    const int64_t n = min64(kRows, rows - r);
-    for (int64_t c = 0; c < D; ++c)
-      for (int64_t i = 0; i < n; ++i) sum[i] = fma1(dout[(r + i) * width + c], o[(r + i) * width + c], sum[i]);
-    for (int64_t i = 0; i < n; ++i) delta[r + i] = sum[i];
+// o is that key's v and dp - delta cancels exactly. kLanes rows at a time, transposed.
+template <class Operands>
+void row_products(const AttentionBlocks& b, const typename Operands::Unit* dout, const typename Operands::Unit* o,
+                  int64_t rows, float* delta) {
+  using Vector = typename Operands::Vector;
+  const int64_t stride = b.row_units<Operands>(), depth = b.depth<Operands>();
+  for (int64_t r = 0; r < rows; r += simd::kLanes) {
+    f32v sum = simd::zero();
+    for (int64_t c0 = 0; c0 < depth; c0 += simd::kLanes) {
+      f32v x[simd::kLanes], y[simd::kLanes];
+      for (int i = 0; i < simd::kLanes; ++i) {
+        const int64_t at = min64(r + i, rows - 1) * stride + c0;
+        x[i] = reinterpret_cast<f32v>(Operands::load(dout + at));
+        y[i] = reinterpret_cast<f32v>(Operands::load(o + at));
+      }
+      simd::transpose(x);
+      simd::transpose(y);
+      for (int c = 0; c < simd::kLanes; ++c)
+        if (c0 + c < depth)
+          sum = Operands::multiply_add(reinterpret_cast<Vector>(x[c]), reinterpret_cast<Vector>(y[c]), sum);
+    }
+    store_n(delta + r, sum, static_cast<int>(min64(simd::kLanes, rows - r)));
   }
 }
 
 // Queries [begin, end): q, dout, lse, delta = dout . o. dq's buffer serves as scratch for o.
+template <class Operands>
 void load_queries(const AttentionBackward& a, const AttentionBlocks& b, const Sequence& s, int64_t head, int64_t begin,
-                  int64_t end, const Buffers& w) {
+                  int64_t end, const Buffers<Operands>& w) {
   const int64_t first = s.q_begin + begin, n = end - begin;
-  pack_queries(b, a.q, head, first, n, w.q);
-  pack_queries(b, a.dout, head, first, n, w.dout);
-  pack_queries(b, a.o, head, first, n, w.dq);
+  auto* o = reinterpret_cast<typename Operands::Unit*>(w.dq);
+  pack_queries<Operands>(b, a.q, head, first, n, w.q);
+  pack_queries<Operands>(b, a.dout, head, first, n, w.dout);
+  pack_queries<Operands>(b, a.o, head, first, n, o);
   for (int64_t i = 0; i < n; ++i)
     for (int64_t g = 0; g < b.group; ++g) {
       const int64_t r = i * b.group + g;
       w.lse[r] = reinterpret_cast<const float*>(a.lse.row(first + i))[head * b.group + g];
     }
-  row_products(w.dout, w.dq, n * b.group, b.width, b.D, w.delta);
+  row_products<Operands>(b, w.dout, o, n * b.group, w.delta);
+  if constexpr (Operands::kPack > 1)
+    for (int64_t strip = 0; strip < n; strip += b.strip) {
+      const int64_t stride = b.row_units<Operands>(), rows = min64(b.strip, n - strip) * b.group;
+      const int64_t from = strip * b.group * stride, to = strip / b.strip * w.strip_units(b);
+      Operands::over_rows(w.q + from, stride, rows, b.width, w.q_over_rows + to);
+      Operands::over_rows(w.dout + from, stride, rows, b.width, w.dout_over_rows + to);
+    }
 }
 
 // scores -> p = exp(z - lse), dp -> dz = p (dp - delta) [* (1 - (z / softcap)^2)]; 0 where the query does not see the key.
-void score_gradient(const AttentionBlocks& b, float* p, float* dp, Columns visible, int64_t cols, float lse, float delta) {
+// One block of Operands::kPack rows and as many vectors of columns at a time.
+template <class Operands>
+void score_gradient(const AttentionBlocks& b, int64_t rows, int64_t cols, int64_t position, int64_t first_key, int64_t keys,
+                    const float* lse, const float* delta, const Buffers<Operands>& w) {
+  constexpr int kPack = Operands::kPack;
   const ScoreMap map(b);
-  for (int64_t c = 0; c < cols; c += simd::kLanes) {
-    f32v slope;
-    const f32v z = map(simd::F32::load(p + c), slope);
-    f32v probability = simd::exp(z - lse), gradient = probability * (simd::F32::load(dp + c) - delta) * slope;
-    if (c < visible.low || c + simd::kLanes > visible.high) {
-      const simd::i32v mask = lane_mask(c, visible);
-      probability = simd::select(mask, probability, simd::zero());
-      gradient = simd::select(mask, gradient, simd::zero());
+  int64_t g = 0;
+  for (int64_t r = 0; r < rows; r += kPack) {
+    Columns visible[kPack];
+    for (int i = 0; i < kPack; ++i) {
+      visible[i] = r + i < rows ? visible_columns(b, position, first_key, keys) : Columns{0, 0};
+      if (++g == b.group) g = 0, ++position;
     }
-    simd::F32::store(p + c, probability);
-    simd::F32::store(dp + c, gradient);
+    for (int64_t c = 0; c < cols; c += kPack * simd::kLanes) {
+      f32v p[kPack][kPack], dz[kPack][kPack];
+      for (int i = 0; i < kPack; ++i)
+        for (int v = 0; v < kPack; ++v) {
+          const int64_t col = c + v * simd::kLanes, at = (r + i) * kKeyBlock + col;
+          f32v slope;
+          const f32v z = map(simd::F32::load(w.scores + at), slope);
+          p[i][v] = simd::exp_bounded(z - lse[r + i]);
+          dz[i][v] = p[i][v] * (simd::F32::load(w.dp + at) - delta[r + i]) * slope;
+          if (col < visible[i].low || col + simd::kLanes > visible[i].high) {
+            const simd::i32v mask = lane_mask(col, visible[i]);
+            p[i][v] = simd::select(mask, p[i][v], simd::zero());
+            dz[i][v] = simd::select(mask, dz[i][v], simd::zero());
+          }
+        }
+      Operands::store_over_rows(p, w.probability + r / kPack * kKeyBlock + c);
+      Operands::store_over_rows(dz, w.dscore_over_rows + r / kPack * kKeyBlock + c);
+      if (kPack > 1) Operands::store_over_columns(dz, w.dscore + (r * kKeyBlock + c) / kPack, kKeyBlock / kPack);
+    }
   }
 }
 
+template <class Operands>
 struct KeyBlock {
   int64_t first, keys;  // within the sequence
-  RowsView rows;
+  RowsView<typename Operands::Unit> rows;
 };
 
-template <bool kQueries>
-KeyBlock load_keys(const AttentionBackward& a, const AttentionBlocks& b, const Sequence& s, int64_t head, int64_t first,
-                   const Buffers& w) {
-  const int64_t keys = min64(kKeyBlock, s.keys - first), row = s.k_begin + first;
-  pack_transposed(a.k, row, keys, head * b.D, b.D, w.keys_t);
-  pack_transposed(a.v, row, keys, head * b.D, b.D, w.values_t);
-  return {first, keys, kQueries ? key_rows(b, a.k, row, keys, head, w.keys) : RowsView{nullptr, 0}};
+template <bool kQueries, class Operands>
+KeyBlock<Operands> load_keys(const AttentionBackward& a, const AttentionBlocks& b, const Sequence& s, int64_t head,
+                             int64_t first, const Buffers<Operands>& w) {
+  const int64_t keys = min64(kKeyBlock, s.keys - first), row = s.k_begin + first, col = head * b.D;
+  pack_transposed<Operands>(a.k, row, keys, col, b.D, w.keys_t);
+  pack_transposed<Operands>(a.v, row, keys, col, b.D, w.values_t);
+  KeyBlock<Operands> block = {first, keys, {nullptr, 0}};
+  if (kQueries) block.rows = Operands::over_rows(a.k, row, keys, col, b.D, b.width, w.keys);
+  return block;
 }
 
 // One block of queries [begin, end) against one block of keys. dk, dv: rows of the key block.
-template <bool kQueries, bool kKeys>
-void block_backward(const AttentionBlocks& b, const Sequence& s, int64_t begin, int64_t end, const KeyBlock& key, float* dk,
-                    float* dv, const Buffers& w) {
+template <bool kQueries, bool kKeys, class Operands>
+void block_backward(const AttentionBlocks& b, const Sequence& s, int64_t begin, int64_t end, const KeyBlock<Operands>& key,
+                    float* dk, float* dv, const Buffers<Operands>& w) {
+  constexpr int64_t kPack = Operands::kPack;
+  const int64_t stride = b.row_units<Operands>(), depth = b.depth<Operands>();
   for (int64_t strip = begin; strip < end; strip += b.strip) {
     const int64_t strip_end = min64(end, strip + b.strip), rows = (strip_end - strip) * b.group;
     const KeyRange range = visible_keys(b, s, strip, strip_end);
     const int64_t high = min64(key.keys, range.last - key.first), cols = round_up(high, simd::kLanes);
     if (high <= 0 || range.first >= key.first + key.keys) continue;
     const int64_t at = (strip - begin) * b.group;
-    const float *q = w.q + at * b.width, *dout = w.dout + at * b.width;
-    block_product({q, b.width, 1, w.keys_t, kKeyBlock, w.probability, kKeyBlock}, rows, cols, b.D, false);
-    block_product({dout, b.width, 1, w.values_t, kKeyBlock, w.dscore, kKeyBlock}, rows, cols, b.D, false);
-    for (int64_t i = strip, r = 0; i < strip_end; ++i) {
-      const Columns visible = visible_columns(b, i + s.shift(), key.first, key.keys);
-      for (int64_t g = 0; g < b.group; ++g, ++r)
-        score_gradient(b, w.probability + r * kKeyBlock, w.dscore + r * kKeyBlock, visible, cols, w.lse[at + r],
-                       w.delta[at + r]);
-    }
+    const auto *q = w.q + at * stride, *dout = w.dout + at * stride;
+    block_product<Operands>({q, stride, 1, w.keys_t, kKeyBlock, w.scores, kKeyBlock}, rows, cols, depth, false);
+    block_product<Operands>({dout, stride, 1, w.values_t, kKeyBlock, w.dp, kKeyBlock}, rows, cols, depth, false);
+    score_gradient(b, rows, cols, strip + s.shift(), key.first, key.keys, w.lse + at, w.delta + at, w);
     if (kKeys) {
-      block_product({w.probability, 1, kKeyBlock, dout, b.width, dv, b.width}, high, b.width, rows, true);
-      block_product({w.dscore, 1, kKeyBlock, q, b.width, dk, b.width}, high, b.width, rows, true);
+      const int64_t units = (strip - begin) / b.strip * w.strip_units(b), row_depth = ceil_div(rows, kPack);
+      block_product<Operands>({w.probability, 1, kKeyBlock, w.dout_over_rows + units, b.width, dv, b.width}, high, b.width,
+                              row_depth, true);
+      block_product<Operands>({w.dscore_over_rows, 1, kKeyBlock, w.q_over_rows + units, b.width, dk, b.width}, high, b.width,
+                              row_depth, true);
     }
     if (kQueries)
-      block_product({w.dscore, kKeyBlock, 1, key.rows.data, key.rows.stride, w.dq + at * b.width, b.width}, rows, b.width,
-                    high, true);
+      block_product<Operands>({w.dscore, kKeyBlock / kPack, 1, key.rows.data, key.rows.stride, w.dq + at * b.width, b.width},
+                              rows, b.width, ceil_div(high, kPack), true);
   }
 }
 
-void multiply(float* p, int64_t n, float factor) {
-  for (int64_t c = 0; c < n; c += simd::kLanes) simd::F32::store(p + c, simd::F32::load(p + c) * factor);
-}
 void clear(float* p, int64_t rows, int64_t width) { std::memset(p, 0, static_cast<size_t>(rows * width) * sizeof(float)); }
 
+template <class Operands>
 void write_dq(const AttentionBackward& a, const AttentionBlocks& b, const Sequence& s, int64_t head, int64_t begin,
-              int64_t end, const Buffers& w) {
+              int64_t end, const Buffers<Operands>& w) {
   float* dq = w.dq;
   for (int64_t i = begin; i < end; ++i)
-    for (int64_t g = 0; g < b.group; ++g, dq += b.width) {
-      multiply(dq, b.width, b.scale);
-      store_f32(a.dq.dtype, dq, element(a.dq, s.q_begin + i, (head * b.group + g) * b.D), b.D);
-    }
+    for (int64_t g = 0; g < b.group; ++g, dq += b.width)
+      store_scaled(a.dq, dq, b.scale, element(a.dq, s.q_begin + i, (head * b.group + g) * b.D), b.D);
 }
 
+template <class Operands>
 void write_key_gradients(const AttentionBackward& a, const AttentionBlocks& b, const Sequence& s, int64_t head,
-                         int64_t first, int64_t keys, const Buffers& w) {
+                         int64_t first, int64_t keys, const Buffers<Operands>& w) {
   for (int64_t j = 0; j < keys; ++j) {
     const int64_t row = s.k_begin + first + j;
-    multiply(w.dk + j * b.width, b.width, b.scale);
-    store_f32(a.dk.dtype, w.dk + j * b.width, element(a.dk, row, head * b.D), b.D);
-    store_f32(a.dv.dtype, w.dv + j * b.width, element(a.dv, row, head * b.D), b.D);
+    store_scaled(a.dk, w.dk + j * b.width, b.scale, element(a.dk, row, head * b.D), b.D);
+    store_scaled(a.dv, w.dv + j * b.width, 1, element(a.dv, row, head * b.D), b.D);
   }
 }
 
 // dq of one block of queries; kKeys: dk and dv are accumulated as well, in buffers that span the sequence.
-template <bool kKeys>
+template <bool kKeys, class Operands>
 void run_queries(const AttentionBackward& a, const AttentionBlocks& b, const Sequence& s, int64_t head, int64_t begin,
-                 int64_t end, const Buffers& w) {
+                 int64_t end, const Buffers<Operands>& w) {
   load_queries(a, b, s, head, begin, end, w);
   clear(w.dq, (end - begin) * b.group, b.width);
   const KeyRange range = visible_keys(b, s, begin, end);
@@ -186,7 +244,8 @@ void run_queries(const AttentionBackward& a, const AttentionBlocks& b, const Seq
   write_dq(a, b, s, head, begin, end, w);
 }
 
-void run_sweep(const AttentionBackward& a, const AttentionBlocks& b, const Unit& u, const Buffers& w) {
+template <class Operands>
+void run_sweep(const AttentionBackward& a, const AttentionBlocks& b, const Unit& u, const Buffers<Operands>& w) {
   const Sequence& s = u.sequence;
   clear(w.dk, s.keys, b.width);
   clear(w.dv, s.keys, b.width);
@@ -196,11 +255,12 @@ void run_sweep(const AttentionBackward& a, const AttentionBlocks& b, const Unit&
 }
 
 // dk and dv of keys [begin, end), one key block.
-void run_keys(const AttentionBackward& a, const AttentionBlocks& b, const Unit& u, const Buffers& w) {
+template <class Operands>
+void run_keys(const AttentionBackward& a, const AttentionBlocks& b, const Unit& u, const Buffers<Operands>& w) {
   const Sequence& s = u.sequence;
   clear(w.dk, u.end - u.begin, b.width);
   clear(w.dv, u.end - u.begin, b.width);
-  const KeyBlock key = load_keys<false>(a, b, s, u.head, u.begin, w);
+  const KeyBlock<Operands> key = load_keys<false>(a, b, s, u.head, u.begin, w);
   // The first query that sees the first key, and the first that sees none any more.
   const int64_t first = max64(0, u.begin - s.shift());
   const int64_t last = b.window > 0 ? min64(s.queries, u.end - 1 + b.window - s.shift()) : s.queries;
@@ -249,35 +309,12 @@ bool sweep_pays(const AttentionBackward& a, const AttentionBlocks& b, int thread
   return static_cast<double>(worst) * threads <= kSweepExcess * static_cast<double>(total);
 }
 
-}  // namespace
-
-size_t attention_backward_workspace(const AttentionBackward& a, const Context& context) {
-  return bytes_per_thread(AttentionBlocks(a.shape, a.q), gradient_rows(a)) * static_cast<size_t>(context.threads);
-}
-
-void attention_backward(const AttentionBackward& a, Context& context) {
-  const char* op = AttentionBackward::kName;
-  require_float(op, "dout", a.dout);
-  require_float(op, "q", a.q);
-  require_float(op, "k", a.k);
-  require_float(op, "v", a.v);
-  require_float(op, "o", a.o);
-  require_float(op, "dq", a.dq);
-  require_float(op, "dk", a.dk);
-  require_float(op, "dv", a.dv);
-  require_f32(op, "lse", a.lse);
-  check::offsets(op, "cu_q", a.cu_q, a.q.rows());
-  check::offsets(op, "cu_k", a.cu_k, a.k.rows());
-  const AttentionBlocks b(a.shape, a.q);
-  const int64_t sequences = a.cu_q.num_elements() - 1;
-  clear_outside(a.dq, a.cu_q.as<int32_t>()[0], a.cu_q.as<int32_t>()[sequences]);
-  clear_outside(a.dk, a.cu_k.as<int32_t>()[0], a.cu_k.as<int32_t>()[sequences]);
-  clear_outside(a.dv, a.cu_k.as<int32_t>()[0], a.cu_k.as<int32_t>()[sequences]);
-
-  const int64_t key_rows = gradient_rows(a), bytes = static_cast<int64_t>(bytes_per_thread(b, key_rows));
+template <class Operands>
+void run(const AttentionBackward& a, const AttentionBlocks& b, const Context& context) {
+  const int64_t key_rows = gradient_rows(a), bytes = static_cast<int64_t>(bytes_per_thread<Operands>(b, key_rows));
   const auto buffers = [&](int64_t share) {
     Workspace w{static_cast<char*>(context.workspace) + share * bytes};
-    return take(b, key_rows, w);
+    return take<Operands>(b, key_rows, w);
   };
   if (sweep_pays(a, b, context.threads)) {
     for_units<Unit>(
@@ -311,6 +348,43 @@ void attention_backward(const AttentionBackward& a, Context& context) {
         });
       },
       [&](const Unit& u, int64_t share) { run_queries<false>(a, b, u.sequence, u.head, u.begin, u.end, buffers(share)); });
+}
+
+// Calls f with the operands of these arguments.
+template <class F>
+void with_operands_of(const AttentionBackward& a, F&& f) {
+  with_operands(f, a.q, a.k, a.v, a.o, a.dout);
+}
+
+}  // namespace
+
+size_t attention_backward_workspace(const AttentionBackward& a, const Context& context) {
+  size_t bytes = 0;
+  with_operands_of(a, [&](auto operands) {
+    bytes = bytes_per_thread<decltype(operands)>(AttentionBlocks(a.shape, a.q), gradient_rows(a));
+  });
+  return bytes * static_cast<size_t>(context.threads);
+}
+
+void attention_backward(const AttentionBackward& a, Context& context) {
+  const char* op = AttentionBackward::kName;
+  require_float(op, "dout", a.dout);
+  require_float(op, "q", a.q);
+  require_float(op, "k", a.k);
+  require_float(op, "v", a.v);
+  require_float(op, "o", a.o);
+  require_float(op, "dq", a.dq);
+  require_float(op, "dk", a.dk);
+  require_float(op, "dv", a.dv);
+  require_f32(op, "lse", a.lse);
+  check::offsets(op, "cu_q", a.cu_q, a.q.rows());
+  check::offsets(op, "cu_k", a.cu_k, a.k.rows());
+  const AttentionBlocks b(a.shape, a.q);
+  const int64_t sequences = a.cu_q.num_elements() - 1;
+  clear_outside(a.dq, a.cu_q.as<int32_t>()[0], a.cu_q.as<int32_t>()[sequences]);
+  clear_outside(a.dk, a.cu_k.as<int32_t>()[0], a.cu_k.as<int32_t>()[sequences]);
+  clear_outside(a.dv, a.cu_k.as<int32_t>()[0], a.cu_k.as<int32_t>()[sequences]);
+  with_operands_of(a, [&](auto operands) { run<decltype(operands)>(a, b, context); });
 }
 
 }  // namespace nft::cpu::NFT_ISA

@@ -31,7 +31,7 @@ void cast(const Cast& a, Context&) {
   if (is_quantized(a.x.dtype)) return dequantize(a.x, a.y);
   require_float(Cast::kName, "x", a.x);
   const Tensor *const in[] = {&a.x}, *const out[] = {&a.y};
-  map_elements(in, out, [](const simd::f32v* x, simd::f32v* y, int64_t) { y[0] = x[0]; });
+  map_elements(in, out, [](const simd::f32v* x, simd::f32v* y) { y[0] = x[0]; });
 }
 
 }  // namespace nft::cpu::NFT_ISA

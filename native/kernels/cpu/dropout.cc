@@ -24,24 +24,25 @@ void dropout(const Dropout& a, Context&) {
   const int64_t cols = a.x.cols();
   const uint32_t threshold = static_cast<uint32_t>(__builtin_ceil(a.p * 0x1p24));
   const float factor = static_cast<float>(1 / (1 - a.p));
-  for_ranges(a.x.rows(), cols, [&](int64_t row, int64_t begin, int64_t end) {
-    alignas(64) float x_buffer[kTile], y_buffer[kTile], residual_buffer[kTile];
-    alignas(64) uint32_t keep[kTile];
-    for (int64_t col = begin; col < end; col += kTile) {
-      const int64_t n = min64(kTile, end - col);
-      keep_mask(static_cast<uint64_t>(a.seed), row * cols + col, n, threshold, keep);
-      const float* x = load_tile(a.x, row, col, n, x_buffer);
-      const float* residual = a.residual.present ? load_tile(a.residual, row, col, n, residual_buffer) : nullptr;
-      float* y = tile_target(a.y, row, col, y_buffer);
-      for_vectors(n, [&](int64_t i, int count) {
-        simd::u32v mask;
-        std::memcpy(&mask, keep + i, sizeof(mask));
-        simd::f32v v = simd::as_f32(simd::as_u32(load_n(x + i, count) * factor) & mask);
-        if (residual != nullptr) v += load_n(residual + i, count);
-        store_n(y + i, v, count);
-      });
-      store_tile(a.y, row, col, n, y);
-    }
+  const Tensor* const tensors[] = {&a.x, &a.y, &a.residual};
+  with_row_type(tensors, [&](auto row_type) {
+    using Row = typename decltype(row_type)::Type;
+    for_ranges(a.x.rows(), cols, [&](int64_t row, int64_t begin, int64_t end) {
+      alignas(64) uint32_t keep[kTile];
+      for (int64_t col = begin; col < end; col += kTile) {
+        const int64_t n = min64(kTile, end - col);
+        keep_mask(static_cast<uint64_t>(a.seed), row * cols + col, n, threshold, keep);
+        const Row x(a.x, row, col), y(a.y, row, col), residual(a.residual.present ? a.residual : a.x, row, col);
+        for_vectors(
+            n, [&](int64_t i, int count) __attribute__((always_inline)) {
+              simd::u32v mask;
+              std::memcpy(&mask, keep + i, sizeof(mask));
+              simd::f32v v = simd::as_f32(simd::as_u32(x.load(i, count) * factor) & mask);
+              if (a.residual.present) v += residual.load(i, count);
+              y.store(i, v, count);
+            });
+      }
+    });
   });
 }
 

@@ -13,7 +13,7 @@ void add(const Add& a, Context&) {
   require_float(Add::kName, "b", a.b);
   require_float(Add::kName, "y", a.y);
   const Tensor *const in[] = {&a.a, &a.b}, *const out[] = {&a.y};
-  map_elements(in, out, [](const f32v* x, f32v* y, int64_t) { y[0] = x[0] + x[1]; });
+  map_elements(in, out, [](const f32v* x, f32v* y) { y[0] = x[0] + x[1]; });
 }
 
 void scale(const Scale& a, Context&) {
@@ -21,7 +21,7 @@ void scale(const Scale& a, Context&) {
   require_float(Scale::kName, "y", a.y);
   const Tensor *const in[] = {&a.x}, *const out[] = {&a.y};
   const f32v factor = simd::set1(static_cast<float>(a.scale));
-  map_elements(in, out, [=](const f32v* x, f32v* y, int64_t) { y[0] = x[0] * factor; });
+  map_elements(in, out, [=](const f32v* x, f32v* y) { y[0] = x[0] * factor; });
 }
 
 void softcap_forward(const SoftcapForward& a, Context&) {
@@ -29,7 +29,7 @@ void softcap_forward(const SoftcapForward& a, Context&) {
   require_float(SoftcapForward::kName, "y", a.y);
   const Tensor *const in[] = {&a.x}, *const out[] = {&a.y};
   const f32v cap = simd::set1(static_cast<float>(a.softcap)), inverse = simd::set1(static_cast<float>(1 / a.softcap));
-  map_elements(in, out, [=](const f32v* x, f32v* y, int64_t) { y[0] = cap * simd::tanh(x[0] * inverse); });
+  map_elements(in, out, [=](const f32v* x, f32v* y) { y[0] = cap * simd::tanh(x[0] * inverse); });
 }
 
 void fill(const Fill& a, Context&) {

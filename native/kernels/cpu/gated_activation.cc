@@ -65,7 +65,7 @@ void gated_activation_forward(const GatedActivationForward& a, Context&) {
   const Tensor *const in[] = {&a.gate, &a.up}, *const out[] = {&a.y};
   with_kind(a.kind, [&](auto activation) {
     using Activation = decltype(activation);
-    map_elements(in, out, [](const f32v* x, f32v* y, int64_t) { y[0] = Activation::value(x[0]) * x[1]; });
+    map_elements(in, out, [](const f32v* x, f32v* y) { y[0] = Activation::value(x[0]) * x[1]; });
   });
 }
 
@@ -88,14 +88,14 @@ void gated_activation_backward(const GatedActivationBackward& a, Context&) {
     };
     if (a.y.present) {
       const Tensor* const out[] = {&a.dgate, &a.dup, &a.y};
-      map_elements(in, out, [&](const f32v* x, f32v* y, int64_t) {
+      map_elements(in, out, [&](const f32v* x, f32v* y) {
         f32v f;
         gradients(x, y, f);
         y[2] = f * x[2];
       });
     } else {
       const Tensor* const out[] = {&a.dgate, &a.dup};
-      map_elements(in, out, [&](const f32v* x, f32v* y, int64_t) {
+      map_elements(in, out, [&](const f32v* x, f32v* y) {
         f32v f;
         gradients(x, y, f);
       });

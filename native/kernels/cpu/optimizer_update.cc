@@ -17,8 +17,7 @@ void store_stochastic(const Tensor& weight, uint64_t seed, int64_t first, const 
   const int64_t draw0 = first >> 2, draw_count = ((first + n - 1) >> 2) - draw0 + 1;
   for (int64_t i = 0; i < draw_count; ++i) draws[i] = rng::bits(seed, static_cast<uint64_t>(draw0 + i));
   uint16_t random[kTile + 8];
-  for (int64_t i = 0; i < draw_count; ++i)
-    for (int j = 0; j < 4; ++j) random[4 * i + j] = static_cast<uint16_t>(draws[i] >> (16 * j));
+  std::memcpy(random, draws, static_cast<size_t>(draw_count) * sizeof(draws[0]));  // little-endian, as the file formats are
   const uint16_t* r = random + (first & 3);
   uint16_t* y = weight.as<uint16_t>() + first;
   if (weight.dtype == DType::bf16) {

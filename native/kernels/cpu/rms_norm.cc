@@ -25,75 +25,41 @@ NFT_INLINE void accumulate(int64_t n, f32v (&sum)[4], F&& f) {
 }
 NFT_INLINE float total(const f32v (&sum)[4]) { return simd::reduce_add((sum[0] + sum[1]) + (sum[2] + sum[3])); }
 
-float sum_of_squares_of_row(const Tensor& x, int64_t row) {
-  alignas(64) float buffer[kTile];
-  f32v sum[4] = {};
-  for (int64_t col = 0; col < x.cols(); col += kTile) {
-    const int64_t n = min64(kTile, x.cols() - col);
-    const float* p = load_tile(x, row, col, n, buffer);
-    accumulate(n, sum, [&](int64_t i, int count, f32v s) {
-      const f32v v = load_n(p + i, count);
-      return fma(v, v, s);
-    });
-  }
-  return total(sum);
-}
-
+template <class Row>
 void normalize_row(const RmsNormForward& a, int64_t row) {
   const int64_t cols = a.x.cols();
-  const float mean = sum_of_squares_of_row(a.x, row) / static_cast<float>(cols);
+  const Row x(a.x, row), y(a.y, row), w(a.weight, 0);
+  f32v squares[4] = {};
+  accumulate(cols, squares, [&](int64_t i, int count, f32v s) {
+    const f32v v = x.load(i, count);
+    return fma(v, v, s);
+  });
+  const float mean = total(squares) / static_cast<float>(cols);
   const float rstd = 1.f / __builtin_sqrtf(mean + static_cast<float>(a.eps));
   if (a.rstd.present) a.rstd.as<float>()[row] = rstd;
   const float offset = static_cast<float>(a.weight_offset);
-  alignas(64) float x_buffer[kTile], w_buffer[kTile], y_buffer[kTile];
-  for (int64_t col = 0; col < cols; col += kTile) {
-    const int64_t n = min64(kTile, cols - col);
-    const float *x = load_tile(a.x, row, col, n, x_buffer), *w = load_tile(a.weight, 0, col, n, w_buffer);
-    float* y = tile_target(a.y, row, col, y_buffer);
-    for_vectors(n, [&](int64_t i, int count) {
-      store_n(y + i, load_n(x + i, count) * rstd * (load_n(w + i, count) + offset), count);
-    });
-    store_tile(a.y, row, col, n, y);
-  }
-}
-
-// sum of dy * (weight + offset) * x over a row.
-float weighted_dot(const RmsNormBackward& a, int64_t row) {
-  const float offset = static_cast<float>(a.weight_offset);
-  alignas(64) float dy_buffer[kTile], x_buffer[kTile], w_buffer[kTile];
-  f32v sum[4] = {};
-  for (int64_t col = 0; col < a.x.cols(); col += kTile) {
-    const int64_t n = min64(kTile, a.x.cols() - col);
-    const float *dy = load_tile(a.dy, row, col, n, dy_buffer), *x = load_tile(a.x, row, col, n, x_buffer);
-    const float* w = load_tile(a.weight, 0, col, n, w_buffer);
-    accumulate(n, sum, [&](int64_t i, int count, f32v s) {
-      return fma(load_n(dy + i, count) * (load_n(w + i, count) + offset), load_n(x + i, count), s);
-    });
-  }
-  return total(sum);
+  for_vectors(cols, [&](int64_t i, int count) { y.store(i, x.load(i, count) * rstd * (w.load(i, count) + offset), count); });
 }
 
 // dx of one row; partial[C], where given, += dy * xhat.
+template <class Row>
 void backward_row(const RmsNormBackward& a, int64_t row, float* partial) {
   const int64_t cols = a.x.cols();
   const float rstd = a.rstd.as<float>()[row], offset = static_cast<float>(a.weight_offset);
-  const float mean = weighted_dot(a, row) * rstd / static_cast<float>(cols);
-  alignas(64) float buffer[5][kTile];
-  for (int64_t col = 0; col < cols; col += kTile) {
-    const int64_t n = min64(kTile, cols - col);
-    const float *dy = load_tile(a.dy, row, col, n, buffer[0]), *x = load_tile(a.x, row, col, n, buffer[1]);
-    const float* w = load_tile(a.weight, 0, col, n, buffer[2]);
-    const float* dresidual = a.dresidual.present ? load_tile(a.dresidual, row, col, n, buffer[3]) : nullptr;
-    float* dx = tile_target(a.dx, row, col, buffer[4]);
-    for_vectors(n, [&](int64_t i, int count) {
-      const f32v d = load_n(dy + i, count), xhat = load_n(x + i, count) * rstd;
-      f32v r = (d * (load_n(w + i, count) + offset) - xhat * mean) * rstd;
-      if (dresidual != nullptr) r += load_n(dresidual + i, count);
-      if (partial != nullptr) store_n(partial + col + i, fma(d, xhat, load_n(partial + col + i, count)), count);
-      store_n(dx + i, r, count);
-    });
-    store_tile(a.dx, row, col, n, dx);
-  }
+  const Row dy(a.dy, row), x(a.x, row), w(a.weight, 0), dx(a.dx, row),
+      dresidual(a.dresidual.present ? a.dresidual : a.dy, row);
+  f32v dot[4] = {};
+  accumulate(cols, dot, [&](int64_t i, int count, f32v s) {
+    return fma(dy.load(i, count) * (w.load(i, count) + offset), x.load(i, count), s);
+  });
+  const float mean = total(dot) * rstd / static_cast<float>(cols);
+  for_vectors(cols, [&](int64_t i, int count) {
+    const f32v d = dy.load(i, count), xhat = x.load(i, count) * rstd;
+    f32v r = (d * (w.load(i, count) + offset) - xhat * mean) * rstd;
+    if (a.dresidual.present) r += dresidual.load(i, count);
+    if (partial != nullptr) store_n(partial + i, fma(d, xhat, load_n(partial + i, count)), count);
+    dx.store(i, r, count);
+  });
 }
 
 void add_partials(const float* partials, int64_t blocks, const Tensor& dweight) {
@@ -116,8 +82,12 @@ void rms_norm_forward(const RmsNormForward& a, Context&) {
   require_float(op, "y", a.y);
   require_f32(op, "rstd", a.rstd);
   const int64_t rows = a.x.rows(), block = max64(1, kItemElements / max64(1, a.x.cols()));
-  ThreadPool::instance().run(ceil_div(rows, block), [&](int64_t item, int) {
-    for (int64_t row = item * block; row < min64(rows, (item + 1) * block); ++row) normalize_row(a, row);
+  const Tensor* const tensors[] = {&a.x, &a.weight, &a.y};
+  with_row_type(tensors, [&](auto row_type) {
+    using Row = typename decltype(row_type)::Type;
+    ThreadPool::instance().run(ceil_div(rows, block), [&](int64_t item, int) {
+      for (int64_t row = item * block; row < min64(rows, (item + 1) * block); ++row) normalize_row<Row>(a, row);
+    });
   });
 }
 
@@ -137,10 +107,14 @@ void rms_norm_backward(const RmsNormBackward& a, Context& context) {
   require_f32(op, "dweight", a.dweight);
   const int64_t rows = a.x.rows(), cols = a.x.cols(), block = rows_per_block(rows), blocks = ceil_div(rows, block);
   float* partials = a.dweight.present ? static_cast<float*>(context.workspace) : nullptr;
-  ThreadPool::instance().run(blocks, [&](int64_t item, int) {
-    float* partial = partials == nullptr ? nullptr : partials + item * cols;
-    if (partial != nullptr) std::memset(partial, 0, static_cast<size_t>(cols) * sizeof(float));
-    for (int64_t row = item * block; row < min64(rows, (item + 1) * block); ++row) backward_row(a, row, partial);
+  const Tensor* const tensors[] = {&a.dy, &a.x, &a.weight, &a.dx, &a.dresidual};
+  with_row_type(tensors, [&](auto row_type) {
+    using Row = typename decltype(row_type)::Type;
+    ThreadPool::instance().run(blocks, [&](int64_t item, int) {
+      float* partial = partials == nullptr ? nullptr : partials + item * cols;
+      if (partial != nullptr) std::memset(partial, 0, static_cast<size_t>(cols) * sizeof(float));
+      for (int64_t row = item * block; row < min64(rows, (item + 1) * block); ++row) backward_row<Row>(a, row, partial);
+    });
   });
   if (partials != nullptr) add_partials(partials, blocks, a.dweight);
 }

@@ -8,13 +8,16 @@ namespace nft::cpu::NFT_ISA {
 
 namespace {
 
-void rotate(float* x, const float* cos, const float* sin, float direction, int64_t pairs, int64_t distance) {
-  for_vectors(pairs, [&](int64_t i, int count) {
-    const simd::f32v c = load_n(cos + i, count), s = load_n(sin + i, count) * direction;
-    const simd::f32v a = load_n(x + i, count), b = load_n(x + distance + i, count);
-    store_n(x + i, a * c - b * s, count);
-    store_n(x + distance + i, simd::fma(b, c, a * s), count);
-  });
+// (low, high) of each pair rotated in place.
+template <class Row>
+NFT_INLINE void rotate(const Row& low, const Row& high, const float* cos, const float* sin, float direction, int64_t pairs) {
+  for_vectors(
+      pairs, [&](int64_t i, int count) __attribute__((always_inline)) {
+        const simd::f32v c = load_n(cos + i, count), s = load_n(sin + i, count) * direction;
+        const simd::f32v a = low.load(i, count), b = high.load(i, count);
+        low.store(i, a * c - b * s, count);
+        high.store(i, simd::fma(b, c, a * s), count);
+      });
 }
 
 }  // namespace
@@ -46,27 +49,17 @@ void rope_inplace(const RopeInplace& a, Context&) {
   const int64_t rows = a.x.rows(), width = a.x.cols() / a.heads, pairs = a.cos.cols();
   const int64_t block = max64(1, kItemElements / max64(1, a.x.cols()));
   const float direction = a.inverse ? -1.f : 1.f;
-  ThreadPool::instance().run(ceil_div(rows, block), [&](int64_t item, int) {
-    alignas(64) float buffer[2 * kTile];
-    for (int64_t row = item * block; row < min64(rows, (item + 1) * block); ++row) {
-      const float *cos = reinterpret_cast<const float*>(a.cos.row(row)),
-                  *sin = reinterpret_cast<const float*>(a.sin.row(row));
-      for (int64_t head = 0; head < a.heads; ++head) {
-        if (a.x.dtype == DType::f32) {
-          rotate(reinterpret_cast<float*>(a.x.row(row)) + head * width, cos, sin, direction, pairs, pairs);
-          continue;
-        }
-        for (int64_t i = 0; i < pairs; i += kTile) {
-          const int64_t n = min64(kTile, pairs - i);
-          char *low = element(a.x, row, head * width + i), *high = element(a.x, row, head * width + pairs + i);
-          load_f32(a.x.dtype, low, buffer, n);
-          load_f32(a.x.dtype, high, buffer + kTile, n);
-          rotate(buffer, cos + i, sin + i, direction, n, kTile);
-          store_f32(a.x.dtype, buffer, low, n);
-          store_f32(a.x.dtype, buffer + kTile, high, n);
-        }
+  const Tensor* const tensors[] = {&a.x};
+  with_row_type(tensors, [&](auto row_type) {
+    using Row = typename decltype(row_type)::Type;
+    ThreadPool::instance().run(ceil_div(rows, block), [&](int64_t item, int) {
+      for (int64_t row = item * block; row < min64(rows, (item + 1) * block); ++row) {
+        const auto *cos = reinterpret_cast<const float*>(a.cos.row(row)),
+                   *sin = reinterpret_cast<const float*>(a.sin.row(row));
+        for (int64_t head = 0; head < a.heads; ++head)
+          rotate(Row(a.x, row, head * width), Row(a.x, row, head * width + pairs), cos, sin, direction, pairs);
       }
-    }
+    });
   });
 }
 

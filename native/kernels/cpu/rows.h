@@ -62,6 +62,62 @@ NFT_INLINE void store_tile(const Tensor& t, int64_t row, int64_t col, int64_t n,
   if (t.dtype != DType::f32) store_f32(t.dtype, buffer, element(t, row, col), n);
 }
 
+// A row of a tensor as vectors of f32, of a type known to the compiler ...
+template <class Type>
+struct TypedRow {
+  typename Type::Element* data;
+
+  NFT_MEMBER TypedRow(const Tensor& t, int64_t row, int64_t col = 0)
+      : data(reinterpret_cast<typename Type::Element*>(element(t, row, col))) {}
+  // Lanes i ... i + count - 1.
+  NFT_MEMBER simd::f32v load(int64_t i, int count) const {
+    return count == simd::kLanes ? Type::load(data + i) : Type::load(data + i, count);
+  }
+  NFT_MEMBER void store(int64_t i, simd::f32v x, int count) const {
+    if (count == simd::kLanes)
+      Type::store(data + i, x);
+    else
+      Type::store(data + i, x, count);
+  }
+};
+// ... or of any type, asked for at each vector.
+struct AnyRow {
+  DType type;
+  char* data;
+
+  NFT_MEMBER AnyRow(const Tensor& t, int64_t row, int64_t col = 0) : type(t.dtype), data(element(t, row, col)) {}
+  NFT_MEMBER simd::f32v load(int64_t i, int count) const {
+    simd::f32v x = simd::zero();
+    simd::with_float_type(type, [&](auto t) {
+      using Type = decltype(t);
+      x = Type::load(reinterpret_cast<const typename Type::Element*>(data) + i, count);
+    });
+    return x;
+  }
+  NFT_MEMBER void store(int64_t i, simd::f32v x, int count) const {
+    simd::with_float_type(type, [&](auto t) {
+      using Type = decltype(t);
+      Type::store(reinterpret_cast<typename Type::Element*>(data) + i, x, count);
+    });
+  }
+};
+template <class Row>
+struct RowType {
+  using Type = Row;
+};
+// Calls f(RowType<Row>{}) with the row of these float tensors; absent ones do not count.
+template <class F>
+NFT_INLINE void with_row_type(const Tensor* const* tensors, int count, F&& f) {
+  const DType type = tensors[0]->dtype;
+  for (int i = 1; i < count; ++i)
+    if (tensors[i]->present && tensors[i]->dtype != type) return f(RowType<AnyRow>{});
+  simd::with_float_type(type, [&](auto t) { f(RowType<TypedRow<decltype(t)>>{}); });
+}
+template <int kCount, class F>
+NFT_INLINE void with_row_type(const Tensor* const (&tensors)[kCount], F&& f) {
+  with_row_type(tensors, kCount, f);
+}
+
 // f(i, count) for vectors of kLanes elements from i on, and once with the count that is left. The compiler sees the full
 // count as a constant.
 template <class F>
@@ -92,32 +148,34 @@ void for_ranges(int64_t rows, int64_t cols, F&& f) {
   });
 }
 
-// out[...] = f(in[...]) for every element: f(const f32v* x, f32v* y, int64_t element_index_of_lane_0), all tensors of one
-// shape.
+template <class Row, int kIn, int kOut, class F, size_t... kX, size_t... kY>
+NFT_INLINE void map_row(const Tensor* const (&in)[kIn], const Tensor* const (&out)[kOut], int64_t row, int64_t begin,
+                        int64_t n, F&& f, std::index_sequence<kX...>, std::index_sequence<kY...>) {
+  const Row x[] = {Row(*in[kX], row, begin)...}, y[] = {Row(*out[kY], row, begin)...};
+  for_vectors(
+      n, [&](int64_t i, int count) __attribute__((always_inline)) {
+        const simd::f32v a[] = {x[kX].load(i, count)...};
+        simd::f32v b[kOut];
+        f(a, b);
+        (y[kY].store(i, b[kY], count), ...);
+      });
+}
+
+// out[...] = f(in[...]) for every element: f(const f32v* x, f32v* y), all tensors of one shape.
 template <int kIn, int kOut, class F>
 void map_elements(const Tensor* const (&in)[kIn], const Tensor* const (&out)[kOut], F&& f) {
+  const Tensor* all[kIn + kOut];
   bool contiguous = true;
-  for (const Tensor* t : in) contiguous = contiguous && t->contiguous();
-  for (const Tensor* t : out) contiguous = contiguous && t->contiguous();
-  const int64_t cols = out[0]->cols();
-  const int64_t grid_rows = contiguous ? 1 : out[0]->rows(), grid_cols = contiguous ? out[0]->num_elements() : cols;
-  for_ranges(grid_rows, grid_cols, [&](int64_t row, int64_t begin, int64_t end) {
-    alignas(64) float buffer[kIn + kOut][kTile];
-    for (int64_t col = begin; col < end; col += kTile) {
-      const int64_t n = min64(kTile, end - col);
-      const float* x[kIn];
-      float* y[kOut];
-      for (int i = 0; i < kIn; ++i) x[i] = load_tile(*in[i], row, col, n, buffer[i]);
-      for (int i = 0; i < kOut; ++i) y[i] = tile_target(*out[i], row, col, buffer[kIn + i]);
-      for_vectors(
-          n, [&](int64_t i, int count) __attribute__((always_inline)) {
-            simd::f32v a[kIn], b[kOut];
-            for (int k = 0; k < kIn; ++k) a[k] = load_n(x[k] + i, count);
-            f(a, b, row * cols + col + i);
-            for (int k = 0; k < kOut; ++k) store_n(y[k] + i, b[k], count);
-          });
-      for (int i = 0; i < kOut; ++i) store_tile(*out[i], row, col, n, y[i]);
-    }
+  for (int i = 0; i < kIn + kOut; ++i) {
+    all[i] = i < kIn ? in[i] : out[i - kIn];
+    contiguous = contiguous && all[i]->contiguous();
+  }
+  const int64_t rows = contiguous ? 1 : out[0]->rows(), cols = contiguous ? out[0]->num_elements() : out[0]->cols();
+  with_row_type(all, [&](auto row_type) {
+    using Row = typename decltype(row_type)::Type;
+    for_ranges(rows, cols, [&](int64_t row, int64_t begin, int64_t end) {
+      map_row<Row>(in, out, row, begin, end - begin, f, std::make_index_sequence<kIn>{}, std::make_index_sequence<kOut>{});
+    });
   });
 }
 

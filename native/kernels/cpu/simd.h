@@ -55,6 +55,16 @@ NFT_INLINE f32v fma(f32v a, f32v b, f32v c) {
 NFT_INLINE f32v dot_bf16(u32v a, u32v b, f32v c) {
   return _mm512_dpbf16_ps(c, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
 }
+// The values of low, then those of high, as bf16: two to a lane of the result.
+NFT_INLINE u32v pack_bf16(f32v low, f32v high) { return reinterpret_cast<u32v>(_mm512_cvtne2ps_pbh(high, low)); }
+// Lane i: even[i] in the low half, odd[i] in the high half.
+NFT_INLINE u32v interleave_bf16(f32v even, f32v odd) {
+  typedef uint16_t HalfIndices __attribute__((vector_size(64)));
+  const HalfIndices order = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                             8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  return reinterpret_cast<u32v>(
+      _mm512_permutexvar_epi16(reinterpret_cast<__m512i>(order), reinterpret_cast<__m512i>(pack_bf16(even, odd))));
+}
 #else
 #define NFT_HAS_BF16_DOT 0
 #endif
@@ -93,6 +103,14 @@ NFT_INLINE i32v round_to_i32(f32v x) {
 #endif
 }
 NFT_INLINE f32v to_f32(i32v x) { return __builtin_convertvector(x, f32v); }
+// The same as f32; |x| < 2^31.
+NFT_INLINE f32v round(f32v x) {
+#if defined(__AVX512F__)
+  return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#else
+  return to_f32(round_to_i32(x));
+#endif
+}
 
 // Lane i of the result is lane kIndices[i] of a followed by b.
 template <int... kIndices>
@@ -141,6 +159,17 @@ NFT_INLINE void transpose(f32v (&rows)[kLanes]) {
   if constexpr (kBy > 1) transpose<kBy / 2>(rows);
 }
 
+// Lane i: the lanes of rows[i] combined, in the order of reduce_add and reduce_max. Destroys rows.
+template <int kBy = kLanes / 2, class Combine>
+NFT_INLINE f32v fold_rows(f32v (&rows)[kLanes], Combine&& combine) {
+  for (int i = 0; i < kBy; ++i) {
+    exchange<kBy>(rows[i], rows[i + kBy], LaneSequence{});
+    rows[i] = combine(rows[i], rows[i + kBy]);
+  }
+  if constexpr (kBy > 1) return fold_rows<kBy / 2>(rows, combine);
+  return rows[0];
+}
+
 NFT_INLINE u32v widen(u16v x) {
 #if defined(__AVX512F__)
   return reinterpret_cast<u32v>(_mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(x)));
@@ -160,16 +189,24 @@ NFT_INLINE u16v narrow(u32v x) {  // the low 16 bits of each lane
 
 // bf16: the upper half of an f32. Rounds to nearest even; NaN stays NaN.
 NFT_INLINE f32v from_bf16(u16v x) { return as_f32(widen(x) << 16); }
-NFT_INLINE u16v to_bf16(f32v x) {
+NFT_INLINE u16v to_bf16_integer(f32v x) {
   const u32v u = as_u32(x);
   const u32v rounded = (u + 0x7FFFu + ((u >> 16) & 1u)) >> 16;
   return narrow(select(x != x, (u >> 16) | 0x40u, rounded));
 }
+NFT_INLINE u16v to_bf16(f32v x) {
+#if NFT_HAS_BF16_DOT
+  // The instruction takes subnormals for 0.
+  constexpr int kSubnormal = 0x20;
+  if (__builtin_expect(_mm512_fpclass_ps_mask(x, kSubnormal) == 0, 1)) return reinterpret_cast<u16v>(_mm512_cvtneps_pbh(x));
+#endif
+  return to_bf16_integer(x);
+}
 // As f32_to_bf16_stochastic; random16 lanes in [0, 65535].
 NFT_INLINE u16v to_bf16_stochastic(f32v x, u32v random16) {
   const u32v u = as_u32(x), exponent = u & 0x7F800000u;
-  const u16v nearest = to_bf16(x);
-  return narrow(select(exponent == 0x7F800000u, widen(nearest), (u + random16) >> 16));
+  const u32v special = (u >> 16) | select(x != x, set1_u32(0x40u), u32v{});
+  return narrow(select(exponent == 0x7F800000u, special, (u + random16) >> 16));
 }
 
 NFT_INLINE f32v from_f16(u16v x) {
@@ -239,6 +276,12 @@ NFT_INLINE u16v load_u16(const uint16_t* p, int count) {
   return x;
 #endif
 }
+#if NFT_HAS_BF16_DOT
+// `count` halves, two to a lane, zeros behind them; 0 <= count <= 2 kLanes.
+NFT_INLINE u32v load_u16_pairs(const uint16_t* p, int count) {
+  return reinterpret_cast<u32v>(_mm512_maskz_loadu_epi16(_cvtu32_mask32(static_cast<uint32_t>((1ull << count) - 1u)), p));
+}
+#endif
 NFT_INLINE void store_u16(uint16_t* p, u16v x) { std::memcpy(p, &x, sizeof(x)); }
 NFT_INLINE void store_u16(uint16_t* p, u16v x, int count) {
 #if defined(__AVX512BW__) && defined(__AVX512VL__)

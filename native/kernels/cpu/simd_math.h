@@ -5,38 +5,40 @@
 
 namespace nft::cpu::NFT_ISA::simd {
 
-// p * 2^n in two steps, so that results down to the subnormals and up to infinity come out as IEEE demands. |n| <= 252.
-NFT_INLINE f32v scale_by_power(f32v p, i32v n) {
+// p * 2^n for integers n, so that results down to the subnormals and up to infinity come out as IEEE demands. |n| <= 252
+// except with AVX-512.
+NFT_INLINE f32v scale_by_power(f32v p, f32v n) {
 #if defined(__AVX512F__)
-  return _mm512_scalef_ps(p, to_f32(n));
+  return _mm512_scalef_ps(p, n);
 #else
-  const i32v half = n >> 1;
-  const f32v low = as_f32((half + 127) << 23), high = as_f32((n - half + 127) << 23);
+  const i32v whole = round_to_i32(n), half = whole >> 1;
+  const f32v low = as_f32((half + 127) << 23), high = as_f32((whole - half + 127) << 23);
   return p * low * high;
 #endif
 }
 
-// e^x, at most 1 ulp. x < -104 gives 0, x > 88.73 infinity.
-NFT_INLINE f32v exp(f32v x) {
-  x = min(set1(89.f), max(set1(-104.f), x));  // keeps NaN
-  const i32v n = round_to_i32(x * 1.44269504f);
-  const f32v nf = to_f32(n);
-  // r = x - n ln 2 = high + low: ln 2 is split so that n * 0.693359375 and high are exact, and low joins the sum last.
-  const f32v high = fma(nf, set1(-0.693359375f), x), low = nf * 2.12194440e-4f, r = high + low;
+// e^x for x <= 89, at most 1 ulp. x < -104 gives 0.
+NFT_INLINE f32v exp_bounded(f32v x) {
+  x = max(set1(-104.f), x);  // keeps NaN
+  const f32v n = round(x * 1.44269504f);
+  // r = x - n ln 2: ln 2 is split so that n * 0.693359375 is exact.
+  const f32v r = fma(n, set1(2.12194440e-4f), fma(n, set1(-0.693359375f), x));
   f32v q = set1(1.3814585e-3f);  // (e^r - 1 - r) / r^2 on |r| <= ln 2 / 2, 3.1e-9
   q = fma(q, r, set1(8.368731e-3f));
   q = fma(q, r, set1(4.166839e-2f));
   q = fma(q, r, set1(1.6666521e-1f));
   q = fma(q, r, set1(4.9999994e-1f));
-  const f32v p = (fma(q, r * r, low) + high) + 1.f;
-  return scale_by_power(p, n);
+  return scale_by_power(fma(q, r * r, r) + 1.f, n);
 }
+
+// e^x, at most 1 ulp. x < -104 gives 0, x > 88.73 infinity.
+NFT_INLINE f32v exp(f32v x) { return exp_bounded(min(set1(89.f), x)); }
 
 // 1 / (1 + e^-x), at most 2.5 ulp for x > -87; below, within 1.2e-38.
 NFT_INLINE f32v sigmoid(f32v x) { return 1.f / (1.f + exp(-x)); }
 // With complement = 1 - sigmoid(x), as accurate relative to itself. Takes x < -87 for -87: beyond, e^-x leaves f32.
 NFT_INLINE f32v sigmoid(f32v x, f32v& complement) {
-  const f32v e = exp(min(set1(87.f), -x)), s = 1.f / (1.f + e);
+  const f32v e = exp_bounded(min(set1(87.f), -x)), s = 1.f / (1.f + e);
   complement = e * s;
   return s;
 }
