@@ -7,12 +7,13 @@
 
 namespace nft::cpu::NFT_ISA {
 
-constexpr int64_t kLogitBytes = 20 << 20;
-
-// Tokens whose logits over V are held at a time; a weight gradient is summed over such chunks in order.
-NFT_INLINE int64_t cross_entropy_chunk(int64_t vocabulary) {
-  const int64_t fit = kLogitBytes / (4 * max64(1, vocabulary)) / 16 * 16;
-  return min64(256, max64(64, fit));
+// Tokens whose logits are held at a time: as f32 they take a third of the weight's bytes, so that reading the weight again
+// for each chunk stays cheap beside its products, and memory small beside the weight; or up to 12 MiB. A weight gradient is
+// summed over such chunks in order.
+NFT_INLINE int64_t cross_entropy_chunk(const Tensor& weight) {
+  const int64_t bytes = weight.dtype == DType::f32 ? 4 : 2;
+  const int64_t third = weight.cols() * bytes / 12, few = (12 << 20) / (4 * max64(1, weight.rows()));
+  return min64(256, max64(64, max64(third, few) / 16 * 16));
 }
 
 // index[0 .. count) = the tokens with a target, in order; returns count.

@@ -53,7 +53,7 @@ struct Sizes {
 Sizes sizes(const LinearCrossEntropy& a) {
   Sizes l;
   const int64_t tokens = a.h.rows(), vocabulary = a.weight.rows();
-  l.chunk = min64(tokens, cross_entropy_chunk(vocabulary));
+  l.chunk = min64(tokens, cross_entropy_chunk(a.weight));
   l.logits = aligned(l.chunk * vocabulary * 4);
   l.index = aligned(tokens * 4);
   l.total_before_products = l.logits + l.index;

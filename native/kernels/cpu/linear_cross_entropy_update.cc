@@ -74,7 +74,7 @@ Problem gradient_problem(const LinearCrossEntropyUpdate& a, const int32_t* token
   p.main = {dlogits, matrix(a.h, token), Layout::inner_rows, Layout::inner_rows, tokens, 1};
   p.out.data = grad;
   p.out.stride_bytes = p.cols * 4;
-  p.inner_block = cross_entropy_chunk(a.weight.rows());  // the sums of linear_cross_entropy's chunks, in its order
+  p.inner_block = cross_entropy_chunk(a.weight);  // the sums of linear_cross_entropy's chunks, in its order
   return p;
 }
 
