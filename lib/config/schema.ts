@@ -139,7 +139,9 @@ export const trainConfigSchema = z.strictObject({
   checkpointing: z
     .enum(['none', 'block'])
     .default('none')
-    .describe('block keeps only the input of each decoder block and computes the rest again in the backward pass'),
+    .describe(
+      'block keeps only the input of each decoder block and computes the rest again in the backward pass. A fused optimizer then also computes the logits again; with none it may keep their gradient',
+    ),
   stochasticRounding: z
     .boolean()
     .default(true)
