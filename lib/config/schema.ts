@@ -139,9 +139,7 @@ export const trainConfigSchema = z.strictObject({
   checkpointing: z
     .enum(['none', 'block'])
     .default('none')
-    .describe(
-      'block keeps only the input of each decoder block and computes the rest again in the backward pass. A fused optimizer then also computes the logits again; with none it may keep their gradient',
-    ),
+    .describe('block keeps only the inputs of decoder blocks, no gradient of the logits, and computes the rest again in the backward pass'),
   stochasticRounding: z
     .boolean()
     .default(true)
