@@ -1,6 +1,8 @@
 #pragma once
 // Linear layers over weights in any storage format, converted tile by tile while packing; no f32 copy of a weight exists.
 // N tokens, K inputs, M outputs, R low-rank width. Accumulation in f32 (f64 on ref). x, y, dx, dy may have strided rows.
+// Where activations and result are bf16, a kernel may round operands in a finer format (f32 adapters, quantized weights) to
+// bf16 before it multiplies them.
 #include "fields.h"
 
 namespace nft {

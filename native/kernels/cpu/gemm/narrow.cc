@@ -1,5 +1,7 @@
 #include "narrow.h"
 
+#include <type_traits>
+
 #include "../../../core/thread_pool.h"
 #include "epilogue.h"
 #include "pack.h"
@@ -34,9 +36,8 @@ void pack_narrow(const Matrix& m, Layout layout, int64_t inner, const Narrow& na
   constexpr int64_t kChunk = 256;
   with_storage(m.dtype, [&](auto row) {
     using Row = decltype(row);
-    const int64_t chunks = ceil_div(inner, kChunk);
-    ThreadPool::instance().run(chunks < threads ? chunks : threads, [&](int64_t t, int) {
-      const int64_t parts = chunks < threads ? chunks : threads;
+    const int64_t chunks = ceil_div(inner, kChunk), parts = min64(chunks, threads);
+    ThreadPool::instance().run(parts, [&](int64_t t, int) {
       const int64_t begin = chunks * t / parts * kChunk, end = min64(inner, chunks * (t + 1) / parts * kChunk);
       for (int64_t v = 0; v < narrow.stride; v += kLanes) {
         const int count = static_cast<int>(min64(kLanes, narrow.width - v));
