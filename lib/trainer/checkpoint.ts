@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TrainConfig } from '../config/defaults.js';
 import type { Tensor } from '../core/tensor.js';
@@ -59,7 +59,7 @@ export class Checkpoints {
     this.fingerprint = fingerprint(this.config, session, dataHash);
     this.removeUnfinished();
     if (resume !== undefined) return this.load(resume === true ? this.findNewest() : resume, session);
-    if (overwrite) for (const name of this.list()) rmSync(join(this.dir, name), { recursive: true, force: true });
+    if (overwrite) for (const name of this.list()) this.remove(name);
     return { step: 0, loss: Number.NaN, tokens: 0, evaluationsWithoutBest: 0 };
   }
 
@@ -154,7 +154,14 @@ export class Checkpoints {
     const old = this.list()
       .filter((name) => name !== keepBest)
       .slice(0, -this.config.checkpoint.keep);
-    for (const name of old) if (join(this.dir, name) !== this.newest) rmSync(join(this.dir, name), { recursive: true, force: true });
+    for (const name of old) if (join(this.dir, name) !== this.newest) this.remove(name);
+  }
+
+  // Renamed first: a process killed meanwhile leaves no half-deleted folder that looks like a checkpoint.
+  private remove(name: string): void {
+    const doomed = join(this.dir, `.${name}.deleted.tmp`);
+    renameSync(join(this.dir, name), doomed);
+    rmSync(doomed, { recursive: true, force: true });
   }
 }
 
