@@ -1,9 +1,9 @@
-import { learningRates } from '../config/defaults.js';
 import { type Field, listFields, wanted } from '../config/fields.js';
 import { environmentSettings } from '../config/layers.js';
 import { dotted } from '../config/problems.js';
 import { jsonSchemaOf } from '../config/resolve.js';
 import { trainConfigSchema } from '../config/schema.js';
+import { learningRateTable } from '../optimizers/index.js';
 import { flagName } from './flags.js';
 
 const introduction = `# Settings
@@ -34,9 +34,7 @@ export function settingsDocument(): string {
     defaultOf(field),
     meaning(field),
   ]);
-  const rates = Object.entries(learningRates).flatMap(([method, optimizers]) =>
-    Object.entries(optimizers).map(([optimizer, { value, source }]) => [method, optimizer, String(value), source]),
-  );
+  const rates = learningRateTable().map(({ method, optimizer, value, source }) => [method, optimizer, String(value), source]);
   const variables = Object.entries(environmentSettings).map(([name, path]) => [`\`${name}\``, `\`${dotted(path)}\``]);
   return [
     introduction,

@@ -1,80 +1,15 @@
 import { z } from 'zod';
+import { type MethodConfig, methodSchema } from '../methods/index.js';
+import { type OptimizerConfig, optimizerSchema } from '../optimizers/index.js';
+import { count, dtype, path } from './kinds.js';
 import { sizePattern } from './size.js';
 
 /**
- * The settings of a run, written once: types, defaults, ranges and help texts. Command-line flags (flags.ts), the JSON Schema
+ * The settings of a run, written once: types, defaults, ranges and help texts; those of methods and optimizers in their own files
+ * (methods/, optimizers/). Command-line flags (flags.ts), the JSON Schema
  * (json-schema.ts) and error messages (problems.ts) are printed from this. It stays free of transforms, so that it has a JSON Schema;
  * defaults that depend on other settings are filled in by defaults.ts, and combinations are refused by validate.ts.
  */
-
-const path = () => z.string().min(1);
-const count = () => z.int().min(1);
-const dtype = () => z.enum(['f32', 'bf16']);
-const probability = () => z.number().min(0).lt(1);
-
-const trainLastLayers = count().optional().describe('Train in the last N decoder blocks only; the rest stays frozen. Default: all');
-
-const weightDecay = (value: number) =>
-  z
-    .number()
-    .min(0)
-    .default(value)
-    .describe('Decoupled weight decay: w shrinks by learningRate x weightDecay per step; norms and biases are spared');
-
-const fused = z
-  .boolean()
-  .default(false)
-  .describe('Update each weight where its gradient is made, so that no gradient buffer exists. Excludes accumulation and maxGradNorm');
-
-export const loraSchema = z.strictObject({
-  type: z.literal('lora').describe('Low-rank adapters on frozen weights (arXiv 2106.09685)'),
-  rank: count().max(4096).default(16).describe('Rank r of the adapters'),
-  alpha: z.number().positive().default(32).describe('Scale numerator: the update is alpha / rank x B A'),
-  dropout: probability().default(0).describe('Dropout probability on the adapter input'),
-  targets: z
-    .union([z.literal('all-linear'), z.array(z.string().min(1)).min(1)])
-    .default('all-linear')
-    .describe('Adapted linear layers: all-linear (every one but the head), or names and patterns such as q_proj or mlp.*_proj'),
-  rankPattern: z
-    .record(z.string(), count().max(4096))
-    .default({})
-    .describe('Other ranks by layer: a name or a regular expression, as in peft'),
-  alphaPattern: z
-    .record(z.string(), z.number().positive())
-    .default({})
-    .describe('Other alphas by layer: a name or a regular expression, as in peft'),
-  useRslora: z.boolean().default(false).describe('Scale by alpha / sqrt(rank) instead of alpha / rank (arXiv 2312.03732)'),
-  initAdapter: path().optional().describe('Start from this PEFT adapter folder instead of a fresh adapter'),
-  trainLastLayers,
-});
-
-export const fullSchema = z.strictObject({
-  type: z.literal('full').describe('Train the weights themselves'),
-  dtype: dtype().optional().describe('Storage type of the trained weights. Default: the value of dtype'),
-  trainLastLayers,
-});
-
-export const adamwSchema = z.strictObject({
-  type: z.literal('adamw').describe('AdamW (arXiv 1711.05101): two state values per trained weight'),
-  beta1: probability().default(0.9).describe('Decay of the first moment'),
-  beta2: probability().default(0.999).describe('Decay of the second moment'),
-  eps: z.number().positive().default(1e-8).describe('Added to the root of the second moment'),
-  weightDecay: weightDecay(0.01),
-  fused,
-  stateDtype: dtype().default('f32').describe('Storage type of the two moments'),
-});
-
-export const sgdSchema = z.strictObject({
-  type: z.literal('sgd').describe('Plain gradient descent, no state'),
-  weightDecay: weightDecay(0),
-  fused,
-});
-
-export const lomoSchema = z.strictObject({
-  type: z.literal('lomo').describe('Gradient descent fused into the backward pass: no gradients, no state (arXiv 2306.09782)'),
-  weightDecay: weightDecay(0),
-  clipValue: z.number().positive().optional().describe('Clip every gradient element to [-v, v]. Default: no clipping'),
-});
 
 const scheduleSchema = z.strictObject({
   type: z.enum(['constant', 'linear', 'cosine']).default('constant').describe('Course of the learning rate after the warm-up'),
@@ -108,11 +43,8 @@ export const trainConfigSchema = z.strictObject({
     .default(0)
     .describe('Rows of data that are held out instead, drawn with the seed: a share below 1, or a number of rows'),
 
-  method: z.discriminatedUnion('type', [loraSchema, fullSchema]).prefault({ type: 'lora' }).describe('What is trained'),
-  optimizer: z
-    .discriminatedUnion('type', [adamwSchema, sgdSchema, lomoSchema])
-    .prefault({ type: 'adamw' })
-    .describe('How gradients become updates'),
+  method: methodSchema.prefault({ type: 'lora' }).describe('What is trained'),
+  optimizer: optimizerSchema.prefault({ type: 'adamw' }).describe('How gradients become updates'),
   learningRate: z
     .union([z.literal('auto'), z.number().positive()])
     .default('auto')
@@ -173,10 +105,9 @@ export const looseConfigSchema = planConfigSchema.extend({ model: trainConfigSch
 export type TrainConfigInput = z.input<typeof trainConfigSchema>;
 export type PlanConfigInput = z.input<typeof planConfigSchema>;
 
-export type MethodConfig = z.output<typeof trainConfigSchema>['method'];
-export type LoraConfig = z.output<typeof loraSchema>;
-export type FullConfig = z.output<typeof fullSchema>;
-export type OptimizerConfig = z.output<typeof trainConfigSchema>['optimizer'];
+export type { MethodConfig, OptimizerConfig };
+export type LoraConfig = Extract<MethodConfig, { type: 'lora' }>;
+export type FullConfig = Extract<MethodConfig, { type: 'full' }>;
 export type ScheduleConfig = z.output<typeof scheduleSchema>;
 export type DataFormatName = (typeof dataFormats)[number];
 

@@ -1,47 +1,37 @@
 import { resolve } from 'node:path';
-import { isFused } from './defaults.js';
+import { methodOf } from '../methods/index.js';
+import { optimizerOf } from '../optimizers/index.js';
+import type { Refusal } from './kinds.js';
 import type { LooseConfig } from './schema.js';
 import { parseSize } from './size.js';
-
-/** A combination that is refused: the setting to blame, and what to use instead. */
-export interface Refusal {
-  path: string[];
-  message: string;
-}
 
 type Rule = (config: LooseConfig) => Refusal | undefined;
 
 /** Every combination of valid settings that makes no sense together. Adding one is one entry. */
 const rules: Rule[] = [
-  ({ method, optimizer }) =>
-    method.type === 'lora' && optimizer.type === 'lomo'
-      ? {
-          path: ['optimizer', 'type'],
-          message: 'lomo saves the gradients of full training, and those of adapters are small; use adamw or sgd with lora, or method full',
-        }
-      : undefined,
-  ({ method }) => {
-    if (method.type !== 'lora') return undefined;
-    for (const name of ['rankPattern', 'alphaPattern'] as const) {
-      const bad = Object.keys(method[name]).find((pattern) => !isPattern(pattern));
-      if (bad !== undefined) return { path: ['method', name, bad], message: 'wanted a layer name or a regular expression' };
-    }
-    return undefined;
+  ({ method, optimizer }) => {
+    const { name, learningRates, refusals } = optimizerOf(optimizer);
+    if (learningRates[method.type]) return undefined;
+    return { path: ['optimizer', 'type'], message: refusals?.[method.type] ?? `${name} cannot train ${method.type}` };
   },
-  (config) =>
-    isFused(config.optimizer) && config.gradientAccumulationSteps > 1
-      ? {
-          path: ['gradientAccumulationSteps'],
-          message: `fused updates change weights in the backward pass, so gradients cannot add up; ${insteadOfAccumulation(config)}`,
-        }
-      : undefined,
-  (config) =>
-    isFused(config.optimizer) && config.maxGradNorm
-      ? {
-          path: ['maxGradNorm'],
-          message: `the global norm is known only after all gradients, and fused updates keep none; ${insteadOfClipping(config)}`,
-        }
-      : undefined,
+  ({ method }) => methodOf(method).refuse?.(method),
+  ({ optimizer, batchSize, gradientAccumulationSteps: steps }) => {
+    const { isFused, unfused } = optimizerOf(optimizer);
+    if (!isFused(optimizer) || steps === 1) return undefined;
+    const instead = `use batchSize ${batchSize * steps} with gradientAccumulationSteps 1, or ${unfused.accumulation}`;
+    return {
+      path: ['gradientAccumulationSteps'],
+      message: `fused updates change weights in the backward pass, so gradients cannot add up; ${instead}`,
+    };
+  },
+  ({ optimizer, maxGradNorm }) => {
+    const { isFused, unfused } = optimizerOf(optimizer);
+    if (!isFused(optimizer) || !maxGradNorm) return undefined;
+    return {
+      path: ['maxGradNorm'],
+      message: `the global norm is known only after all gradients, and fused updates keep none; ${unfused.clipping}`,
+    };
+  },
   ({ epochs, maxSteps }) =>
     epochs !== undefined && maxSteps !== undefined
       ? { path: ['maxSteps'], message: 'epochs and maxSteps exclude each other; give one of them' }
@@ -88,26 +78,6 @@ const rules: Rule[] = [
       ? { path: ['memoryLimit'], message: 'wanted at least one byte and at most 8 PiB, such as 512MiB or 8GiB' }
       : undefined,
 ];
-
-function isPattern(pattern: string): boolean {
-  try {
-    new RegExp(pattern);
-    return pattern !== '';
-  } catch {
-    return false;
-  }
-}
-
-function insteadOfAccumulation({ optimizer, batchSize, gradientAccumulationSteps: steps }: LooseConfig): string {
-  const other = optimizer.type === 'lomo' ? 'optimizer sgd' : 'fused false';
-  return `use batchSize ${batchSize * steps} with gradientAccumulationSteps 1, or ${other}`;
-}
-
-function insteadOfClipping({ optimizer }: LooseConfig): string {
-  return optimizer.type === 'lomo'
-    ? 'use optimizer.clipValue, which clips each element, or optimizer sgd with maxGradNorm'
-    : 'use fused false, or leave maxGradNorm out';
-}
 
 /** All refusals of a configuration, in the order of the rules. */
 export function findRefusals(config: LooseConfig): Refusal[] {

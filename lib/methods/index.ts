@@ -1,12 +1,23 @@
-import type { MethodConfig } from '../config/schema.js';
+import type { z } from 'zod';
+import { unionOf } from '../config/kinds.js';
 import { full } from './full.js';
 import { lora } from './lora.js';
 import type { Method } from './method.js';
 
-/** The registry of tuning methods, one line each; the key is the configuration's `method.type`. */
-const methods: { [Type in MethodConfig['type']]: Method<Extract<MethodConfig, { type: Type }>> } = { lora, full };
+/** The registry of tuning methods, one line each, in the order of help texts. */
+const registry = [
+  lora, //
+  full,
+] as const;
+
+/** Settings of every method, told apart by `type`. */
+export const methodSchema = unionOf(registry);
+
+export type MethodConfig = z.output<typeof methodSchema>;
+export type MethodName = MethodConfig['type'];
+export const methodNames: readonly MethodName[] = registry.map((m) => m.name);
 
 /** The method of a configuration. */
-export function methodOf(config: MethodConfig): Method<MethodConfig> {
-  return methods[config.type] as Method<MethodConfig>;
+export function methodOf({ type }: Pick<MethodConfig, 'type'>): Method<MethodConfig> {
+  return registry.find((m) => m.name === type) as unknown as Method<MethodConfig>;
 }

@@ -1,13 +1,13 @@
-import type { LoraConfig } from '../config/schema.js';
 import type { Linear } from '../layers/linear.js';
 import type { CausalLm } from '../models/causal-lm.js';
+import type { LoraSettings } from './lora.js';
 import { LoraAdapter } from './lora-adapter.js';
 
 /**
  * adapter_config.json of a LoRA run, with the keys peft writes. target_modules are last path components where these select
  * exactly the adapted layers, else full paths.
  */
-export function loraPeftConfig(model: CausalLm, config: LoraConfig, basePath: string): Record<string, unknown> {
+export function loraPeftConfig(model: CausalLm, config: LoraSettings, basePath: string): Record<string, unknown> {
   const all = [...model.linears()];
   const adapted = all.filter((l) => l.adapter);
   const last = (path: string) => path.split('.').at(-1) as string;
@@ -37,7 +37,7 @@ type Scales = {
   alpha_pattern: Record<string, number>;
 };
 
-function configuredScales(config: LoraConfig): Scales {
+function configuredScales(config: LoraSettings): Scales {
   return {
     r: config.rank,
     lora_alpha: config.alpha,

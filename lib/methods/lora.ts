@@ -1,4 +1,5 @@
-import type { LoraConfig } from '../config/schema.js';
+import { z } from 'zod';
+import { count, fraction, path } from '../config/kinds.js';
 import { nameStream, randomKey } from '../core/rng.js';
 import { readAdapter } from '../formats/peft-adapter.js';
 import type { Linear } from '../layers/linear.js';
@@ -7,15 +8,48 @@ import * as ops from '../native/ops.js';
 import { LoraAdapter, loraScale } from './lora-adapter.js';
 import { attachLora } from './lora-load.js';
 import { loraPeftConfig } from './lora-peft.js';
-import type { AppliedMethod, Method, MethodOptions, TrainedParameter } from './method.js';
+import { type AppliedMethod, defineMethod, type MethodOptions, type TrainedParameter, trainLastLayers } from './method.js';
 import { patternValue, selectTargets } from './targets.js';
 import { firstTrainedLayer } from './train-last-layers.js';
+
+const settings = {
+  rank: count().max(4096).default(16).describe('Rank r of the adapters'),
+  alpha: z.number().positive().default(32).describe('Scale numerator: the update is alpha / rank x B A'),
+  dropout: fraction().default(0).describe('Dropout probability on the adapter input'),
+  targets: z
+    .union([z.literal('all-linear'), z.array(z.string().min(1)).min(1)])
+    .default('all-linear')
+    .describe('Adapted linear layers: all-linear (every one but the head), or names and patterns such as q_proj or mlp.*_proj'),
+  rankPattern: z
+    .record(z.string(), count().max(4096))
+    .default({})
+    .describe('Other ranks by layer: a name or a regular expression, as in peft'),
+  alphaPattern: z
+    .record(z.string(), z.number().positive())
+    .default({})
+    .describe('Other alphas by layer: a name or a regular expression, as in peft'),
+  useRslora: z.boolean().default(false).describe('Scale by alpha / sqrt(rank) instead of alpha / rank (arXiv 2312.03732)'),
+  initAdapter: path().optional().describe('Start from this PEFT adapter folder instead of a fresh adapter'),
+  trainLastLayers,
+};
+
+export type LoraSettings = z.output<z.ZodObject<typeof settings>>;
 
 /**
  * LoRA (Hu et al. 2021, arXiv 2106.09685) and rsLoRA (Kalajdzievski 2023, arXiv 2312.03732) on linear layers of the blocks.
  * A starts uniform in +-1/sqrt(in) (Kaiming with a = sqrt 5, as peft), B at zero: the model is unchanged at the first step.
  */
-export const lora: Method<LoraConfig> = {
+export const lora = defineMethod({
+  name: 'lora',
+  description: 'Low-rank adapters on frozen weights (arXiv 2106.09685)',
+  settings,
+  refuse(config) {
+    for (const name of ['rankPattern', 'alphaPattern'] as const) {
+      const bad = Object.keys(config[name]).find((pattern) => !isPattern(pattern));
+      if (bad !== undefined) return { path: ['method', name, bad], message: 'wanted a layer name or a regular expression' };
+    }
+    return undefined;
+  },
   // Adapters are small and stay f32 over a bf16 base, as peft does.
   trainedDtype: () => 'f32',
   peftConfig: loraPeftConfig,
@@ -26,9 +60,18 @@ export const lora: Method<LoraConfig> = {
     const linears = blocks.flatMap((b) => [...b.linears()]);
     return { trained: selectTargets(linears, config.targets).flatMap((linear) => adapt(linear, config, options)) };
   },
-};
+});
 
-function adapt(linear: Linear, config: LoraConfig, { dtype, seed }: MethodOptions): TrainedParameter[] {
+function isPattern(pattern: string): boolean {
+  try {
+    new RegExp(pattern);
+    return pattern !== '';
+  } catch {
+    return false;
+  }
+}
+
+function adapt(linear: Linear, config: LoraSettings, { dtype, seed }: MethodOptions): TrainedParameter[] {
   const rank = patternValue(linear.path, config.rankPattern) ?? config.rank;
   const alpha = patternValue(linear.path, config.alphaPattern) ?? config.alpha;
   const adapter = LoraAdapter.create(linear, {

@@ -1,3 +1,5 @@
+import { z } from 'zod';
+import { count, type Refusal } from '../config/kinds.js';
 import type { FloatType } from '../core/dtype.js';
 import type { Parameter } from '../core/parameter.js';
 import type { Tensor } from '../core/tensor.js';
@@ -32,6 +34,25 @@ export interface Method<Config> {
   /** Storage type of what it trains; f64 runs use f64. */
   trainedDtype(config: Config): FloatType;
   apply(model: CausalLm, config: Config, options: MethodOptions): AppliedMethod;
+  /** What is wrong with these settings beyond their types. */
+  refuse?(config: Config): Refusal | undefined;
   /** adapter_config.json of the result, for methods whose result is a PEFT adapter; the others write the whole model. */
   peftConfig?(model: CausalLm, config: Config, basePath: string): Record<string, unknown>;
 }
+
+interface Definition<Name extends string, Shape extends z.ZodRawShape> extends Method<z.output<z.ZodObject<Shape>>> {
+  /** The configuration's `method.type`. */
+  name: Name;
+  /** One line of help. */
+  description: string;
+  settings: Shape;
+}
+
+/** A method in one piece: settings with help texts, and what it does to a model. */
+export function defineMethod<const Name extends string, Shape extends z.ZodRawShape>(definition: Definition<Name, Shape>) {
+  const { name, description, settings } = definition;
+  return { ...definition, schema: z.strictObject({ type: z.literal(name).describe(description), ...settings }) };
+}
+
+/** A setting that several methods have. */
+export const trainLastLayers = count().optional().describe('Train in the last N decoder blocks only; the rest stays frozen. Default: all');

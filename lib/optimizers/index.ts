@@ -1,26 +1,43 @@
-import type { OptimizerConfig } from '../config/schema.js';
+import type { z } from 'zod';
+import { unionOf } from '../config/kinds.js';
+import { methodNames } from '../methods/index.js';
 import { adamw } from './adamw.js';
+import type { LearningRate, OptimizerContext, OptimizerDefinition } from './definition.js';
 import { lomo } from './lomo.js';
-import type { Optimizer, WeightDecayOn } from './optimizer.js';
+import type { Optimizer } from './optimizer.js';
 import { sgd } from './sgd.js';
 
-/** What an optimizer takes besides its configuration. */
-interface Context {
-  weightDecayOn: WeightDecayOn;
-  /** f64 runs keep their state in f64. */
-  accumulator: 'f32' | 'f64';
+/** The registry of optimizers, one line each, in the order of help texts. */
+const registry = [
+  adamw, //
+  sgd,
+  lomo,
+] as const;
+
+/** Settings of every optimizer, told apart by `type`. */
+export const optimizerSchema = unionOf(registry);
+
+export type OptimizerConfig = z.output<typeof optimizerSchema>;
+
+/** Every optimizer, as what they have in common. */
+export const optimizers = registry as unknown as readonly OptimizerDefinition<OptimizerConfig>[];
+
+/** The optimizer that a configuration names. */
+export function optimizerOf({ type }: Pick<OptimizerConfig, 'type'>): OptimizerDefinition<OptimizerConfig> {
+  return optimizers.find((o) => o.name === type) as OptimizerDefinition<OptimizerConfig>;
 }
 
-type Make<Type> = (config: Extract<OptimizerConfig, { type: Type }>, context: Context) => Optimizer;
+/** The optimizer of a configuration, ready to train. */
+export function makeOptimizer(config: OptimizerConfig, context: OptimizerContext): Optimizer {
+  return optimizerOf(config).create(config, context);
+}
 
-/** The registry of optimizers, one line each; the key is the configuration's `optimizer.type`. */
-const optimizers: { [Type in OptimizerConfig['type']]: Make<Type> } = {
-  adamw: (c, { weightDecayOn, accumulator }) => adamw({ ...c, weightDecayOn, stateDtype: accumulator === 'f64' ? 'f64' : c.stateDtype }),
-  sgd: (c, { weightDecayOn }) => sgd({ ...c, weightDecayOn, clipValue: 0 }),
-  lomo: (c, { weightDecayOn }) => lomo({ ...c, weightDecayOn, clipValue: c.clipValue ?? 0 }),
-};
-
-/** The optimizer of a configuration. */
-export function makeOptimizer(config: OptimizerConfig, context: Context): Optimizer {
-  return (optimizers[config.type] as Make<typeof config.type>)(config as never, context);
+/** What learningRate auto stands for, by method and optimizer, in the order of the registries. */
+export function learningRateTable(): (LearningRate & { method: string; optimizer: string })[] {
+  return methodNames.flatMap((method) =>
+    optimizers.flatMap(({ name, learningRates }) => {
+      const rate = learningRates[method];
+      return rate ? [{ method, optimizer: name, ...rate }] : [];
+    }),
+  );
 }

@@ -1,23 +1,18 @@
-import { type UpdateKind, updateKinds } from '../native/ops.js';
-import { commonRule, decayOf, type Optimizer, type WeightDecayOn } from './optimizer.js';
+import { defineOptimizer, fusedBySetting } from './definition.js';
+import { lomo } from './lomo.js';
+import { plainDescent } from './plain-descent.js';
+import { fused, weightDecay } from './settings.js';
 
-export interface SgdOptions {
-  weightDecay: number;
-  weightDecayOn: WeightDecayOn;
-  /** Clamps every gradient element to [-clipValue, clipValue]; 0 = off. */
-  clipValue: number;
-}
-
-/** Stochastic gradient descent without momentum or state: native/updates/sgd.h. */
-export function sgd(options: SgdOptions): Optimizer {
-  return {
-    name: 'sgd',
-    states: () => [],
-    rule: (p, _states, context) => ({
-      ...commonRule(context),
-      updateKind: updateKinds.indexOf('sgd' satisfies UpdateKind),
-      weightDecay: decayOf(p, options.weightDecay, options.weightDecayOn),
-      clipValue: options.clipValue,
-    }),
-  };
-}
+/** Stochastic gradient descent without momentum or state. */
+export const sgd = defineOptimizer({
+  name: 'sgd',
+  description: 'Plain gradient descent, no state',
+  settings: { weightDecay: weightDecay(0), fused },
+  learningRates: {
+    lora: { value: 0.3, source: 'ten times that of full training, as is usual for adapters' },
+    full: { value: 0.03, source: 'arXiv 2306.09782 with the gradient norm clipped at 1, as here; when fused, that of lomo' },
+  },
+  fusedLearningRate: lomo.learningRates.full,
+  ...fusedBySetting,
+  create: ({ weightDecay }, { weightDecayOn }) => plainDescent('sgd', { weightDecay, weightDecayOn, clipValue: 0 }),
+});

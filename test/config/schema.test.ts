@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { learningRates, resolveDefaults } from '../../lib/config/defaults.js';
+import { resolveDefaults } from '../../lib/config/defaults.js';
 import { listFields } from '../../lib/config/fields.js';
 import { trainJsonSchema, trainJsonSchemaText } from '../../lib/config/json-schema.js';
 import { resolveConfig, resolvePlanConfig } from '../../lib/config/resolve.js';
 import { planConfigSchema, type TrainConfigInput } from '../../lib/config/schema.js';
+import { learningRateTable } from '../../lib/optimizers/index.js';
 
 const required = { model: 'm', data: 'd', out: 'o' };
 
@@ -45,12 +46,11 @@ describe('defaults', () => {
   it('the learning rate depends on method and optimizer, and an explicit one stays', () => {
     const rate = (settings: Partial<TrainConfigInput>) => resolveConfig({ ...required, ...settings }).learningRate;
     const full = { type: 'full' } as const;
-    expect(rate({})).toBe(learningRates.lora.adamw.value);
-    expect(rate({ optimizer: { type: 'sgd' } })).toBe(learningRates.lora.sgd.value);
-    expect(rate({ method: full })).toBe(learningRates.full.adamw.value);
-    expect(rate({ method: full, optimizer: { type: 'sgd' } })).toBe(learningRates.full.sgd.value);
-    expect(rate({ method: full, optimizer: { type: 'lomo' } })).toBe(learningRates.full.lomo.value);
-    expect(rate({ method: full, optimizer: { type: 'sgd', fused: true } })).toBe(learningRates.full.lomo.value);
+    for (const { method, optimizer, value } of learningRateTable())
+      expect(rate({ method: { type: method }, optimizer: { type: optimizer } } as Partial<TrainConfigInput>)).toBe(value);
+    expect(rate({})).toBe(2e-4);
+    expect(rate({ method: full })).toBe(2e-5);
+    expect(rate({ method: full, optimizer: { type: 'sgd', fused: true } })).toBe(rate({ method: full, optimizer: { type: 'lomo' } }));
     expect(rate({ method: full, optimizer: { type: 'lomo' }, learningRate: 1e-3 })).toBe(1e-3);
   });
 

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
-import { learningRates } from '../../config/defaults.js';
 import { resolveLayers } from '../../config/resolve.js';
 import { type TrainConfigInput, trainConfigSchema } from '../../config/schema.js';
+import { learningRateTable } from '../../optimizers/index.js';
 import type { TrainingRun } from '../api.js';
 import type { RegisterCommand } from '../commands.js';
 import { type CommandContext, styleFor, writeJson } from '../context.js';
@@ -44,9 +44,7 @@ export const registerTrain: RegisterCommand = (program, context, setExitCode) =>
 
 /** What --learning-rate auto stands for, and why. */
 function learningRateText(): string {
-  const rows = Object.entries(learningRates).flatMap(([method, optimizers]) =>
-    Object.entries(optimizers).map(([optimizer, { value, source }]) => [`  ${method}`, optimizer, String(value), source]),
-  );
+  const rows = learningRateTable().map(({ method, optimizer, value, source }) => [`  ${method}`, optimizer, String(value), source]);
   return `Learning rates that auto stands for:\n${formatTable([{}, {}, { align: 'right' }, {}], rows)}`;
 }
 

@@ -1,0 +1,54 @@
+import { z } from 'zod';
+import type { MethodName } from '../methods/index.js';
+import type { Optimizer, WeightDecayOn } from './optimizer.js';
+
+/** A peak learning rate for `auto`, and where it comes from. */
+export interface LearningRate {
+  value: number;
+  source: string;
+}
+
+/** What an optimizer takes besides its settings. */
+export interface OptimizerContext {
+  weightDecayOn: WeightDecayOn;
+  /** f64 runs keep their state in f64. */
+  accumulator: 'f32' | 'f64';
+}
+
+/** What the configuration and the session need to know of an optimizer. */
+export interface OptimizerDefinition<Settings> {
+  /** The configuration's `optimizer.type`. */
+  name: string;
+  /**
+   * Rates for `auto`. They differ by orders of magnitude between optimizers and methods, so one default for all would be wrong for
+   * most. A method that is left out is refused with what `refusals` says.
+   */
+  learningRates: Partial<Record<MethodName, LearningRate>>;
+  /** For method full where updates are fused, if that differs: a fused update cannot clip the global norm. */
+  fusedLearningRate?: LearningRate | undefined;
+  refusals?: Partial<Record<MethodName, string>>;
+  /** Whether these settings update weights inside the backward pass. */
+  isFused(settings: Settings): boolean;
+  /** What to use instead where gradients must be kept: for accumulation, and for a global norm. */
+  unfused: { accumulation: string; clipping: string };
+  create(settings: Settings, context: OptimizerContext): Optimizer;
+}
+
+interface Definition<Name extends string, Shape extends z.ZodRawShape> extends OptimizerDefinition<z.output<z.ZodObject<Shape>>> {
+  name: Name;
+  /** One line of help. */
+  description: string;
+  settings: Shape;
+}
+
+/** An optimizer in one piece: settings with help texts, default rates, and the rule. */
+export function defineOptimizer<const Name extends string, Shape extends z.ZodRawShape>(definition: Definition<Name, Shape>) {
+  const { name, description, settings } = definition;
+  return { ...definition, schema: z.strictObject({ type: z.literal(name).describe(description), ...settings }) };
+}
+
+/** For optimizers with a `fused` setting. */
+export const fusedBySetting = {
+  isFused: (settings: { fused: boolean }) => settings.fused,
+  unfused: { accumulation: 'fused false', clipping: 'use fused false, or leave maxGradNorm out' },
+};
