@@ -161,7 +161,7 @@ export class Attention implements Module {
       run.free(saved.output.rstd, saved.output.x);
     }
     const dattended = run.empty('attention.do', saved.o.shape);
-    o.out.backwardInput(dout, saved.out, dattended, false, run);
+    o.out.backwardInput(dout, saved.out, dattended, run);
     o.out.backwardWeight(dout, saved.o, saved.out, run);
     if (dout !== d) run.free(dout);
 

@@ -3,6 +3,7 @@ import type { Parameter } from '../core/parameter.js';
 import type { Run } from '../core/run.js';
 import type { Tensor } from '../core/tensor.js';
 import * as ops from '../native/ops.js';
+import { forwardProducts, sumInputGradients } from './shared-input.js';
 
 /** Extra columns of the inner dimension: y += scale * x weight^T, in the same pass over y. */
 export interface LowRankTail {
@@ -13,17 +14,23 @@ export interface LowRankTail {
   scale: number;
 }
 
+/** What a frozen product takes along, and what the adapter's backward will need. */
+export interface AdapterTail {
+  tail: LowRankTail;
+  saved: unknown;
+}
+
 /** A change of one linear layer that a tuning method plugs in: LoRA and its family. */
 export interface LinearAdapter {
   parameters(): Iterable<Parameter>;
-  /**
-   * Writes y; returns what its backward needs, or frees it and returns undefined when keep is false.
-   * Without y (recomputation) only that is made.
-   */
-  forward(base: Linear, x: Tensor, y: Tensor | undefined, residual: Tensor | undefined, keep: boolean, run: Run): unknown;
-  backwardInput(base: Linear, dy: Tensor, saved: unknown, dx: Tensor | undefined, accumulate: boolean, run: Run): void;
+  /** Tails of the layers of `peers`, adapters of this class that read the same x, this one among them; in their order. */
+  forwardTails(peers: readonly LinearAdapter[], x: Tensor, keep: boolean, run: Run): AdapterTail[];
+  /** Tail of the input gradient; undefined where it is added by finishInput, or where nobody wants it (wantsInput = false). */
+  backwardTail(dy: Tensor, saved: unknown, wantsInput: boolean, run: Run): LowRankTail | undefined;
+  /** Adds what is no tail to dx, after the frozen product. */
+  finishInput(saved: unknown, dx: Tensor, run: Run): void;
   /** Delivers the adapter's gradients and frees saved. */
-  backwardWeight(base: Linear, dy: Tensor, x: Tensor, saved: unknown, run: Run): void;
+  backwardWeight(dy: Tensor, x: Tensor, saved: unknown, run: Run): void;
   /** Frees saved without a backward. */
   discard(saved: unknown, run: Run): void;
 }
@@ -63,20 +70,30 @@ export class Linear implements Module {
 
   /** y [N, M] = x [N, K] W^T + b [+ residual]. Without y only what the adapter's backward needs is made. */
   forward(x: Tensor, y: Tensor | undefined, run: Run, keep: boolean, residual?: Tensor): unknown {
-    if (this.adapter) return this.adapter.forward(this, x, y, residual, keep, run);
-    if (y) this.forwardBase(x, y, residual, undefined, run);
-    return undefined;
+    const [tailed] = adapterTails([this], x, keep, run);
+    const tail = tailed?.tail;
+    if (y)
+      ops.linearForward(run, {
+        x,
+        weight: this.weight.value,
+        bias: this.bias?.value,
+        tailX: tail?.x,
+        tailWeight: tail?.weight,
+        tailScale: tail?.scale ?? 1,
+        residual,
+        y,
+      });
+    return keepTails([this], [tailed], keep, run)[0];
   }
 
-  /** dx [N, K] = dy W, or added to dx. dx is left out where nothing below trains: then only the adapter's share is prepared. */
-  backwardInput(dy: Tensor, saved: unknown, dx: Tensor | undefined, accumulate: boolean, run: Run): void {
-    if (this.adapter) this.adapter.backwardInput(this, dy, saved, dx, accumulate, run);
-    else if (dx) this.backwardInputBase(dy, dx, accumulate, undefined, run);
+  /** dx [N, K] = dy W. dx is left out where nothing below trains: then only the adapter's share is prepared. */
+  backwardInput(dy: Tensor, saved: unknown, dx: Tensor | undefined, run: Run): void {
+    backwardInputs([this], [dy], [saved], dx, run);
   }
 
   /** Delivers the weight gradients; after backwardInput, since W may change here. Frees saved. */
   backwardWeight(dy: Tensor, x: Tensor, saved: unknown, run: Run): void {
-    if (this.adapter) this.adapter.backwardWeight(this, dy, x, saved, run);
+    if (this.adapter) this.adapter.backwardWeight(dy, x, saved, run);
     const { sink } = run;
     if (!sink) return;
     if (this.bias?.trainable) sink.vector(this.bias, run, (dbias) => dbias && ops.linearBackwardBias(run, { dy, dbias }));
@@ -87,31 +104,51 @@ export class Linear implements Module {
   discard(saved: unknown, run: Run): void {
     this.adapter?.discard(saved, run);
   }
+}
 
-  /** The frozen product with an optional low-rank tail, for adapters. */
-  forwardBase(x: Tensor, y: Tensor, residual: Tensor | undefined, tail: LowRankTail | undefined, run: Run): void {
-    ops.linearForward(run, {
+// Tails of the layers with adapters; adapters of one class are asked together.
+function adapterTails(linears: readonly Linear[], x: Tensor, keep: boolean, run: Run): (AdapterTail | undefined)[] {
+  const tails: (AdapterTail | undefined)[] = linears.map(() => undefined);
+  linears.forEach(({ adapter }, first) => {
+    if (!adapter || tails[first]) return;
+    const indices = linears.flatMap((l, i) => (l.adapter?.constructor === adapter.constructor ? [i] : []));
+    const made = adapter.forwardTails(
+      indices.map((i) => (linears[i] as Linear).adapter as LinearAdapter),
       x,
-      weight: this.weight.value,
-      bias: this.bias?.value,
-      tailX: tail?.x,
-      tailWeight: tail?.weight,
-      tailScale: tail?.scale ?? 1,
-      residual,
-      y,
-    });
-  }
+      keep,
+      run,
+    );
+    indices.forEach((i, n) => (tails[i] = made[n]));
+  });
+  return tails;
+}
 
-  /** The frozen input gradient with an optional low-rank tail, for adapters. */
-  backwardInputBase(dy: Tensor, dx: Tensor, accumulate: boolean, tail: LowRankTail | undefined, run: Run): void {
-    ops.linearBackwardInput(run, {
-      dy,
-      weight: this.weight.value,
-      tailDy: tail?.x,
-      tailWeight: tail?.weight,
-      tailScale: tail?.scale ?? 1,
-      dx,
-      accumulate: accumulate ? 1 : 0,
-    });
-  }
+// What backward needs of the tails, after the products; without keep they are freed.
+function keepTails(linears: readonly Linear[], tails: readonly (AdapterTail | undefined)[], keep: boolean, run: Run): unknown[] {
+  if (keep) return tails.map((t) => t?.saved);
+  linears.forEach((l, i) => l.discard(tails[i]?.saved, run));
+  return linears.map(() => undefined);
+}
+
+/** ys[i] [N, Mi] = x Wi^T + bi of up to three layers in one product; returns what backwardInputs and backwardWeight need. */
+export function forwardShared(linears: readonly Linear[], x: Tensor, ys: readonly Tensor[], keep: boolean, run: Run): unknown[] {
+  const tails = adapterTails(linears, x, keep, run);
+  const products = linears.map((l, i) => ({ weight: l.weight.value, bias: l.bias?.value, tail: tails[i]?.tail, y: ys[i] as Tensor }));
+  forwardProducts(x, products, run);
+  return keepTails(linears, tails, keep, run);
+}
+
+/** dx [N, K] = the sum of dys[i] Wi over up to three layers that read the same input, in one product; see Linear.backwardInput. */
+export function backwardInputs(
+  linears: readonly Linear[],
+  dys: readonly Tensor[],
+  saved: readonly unknown[],
+  dx: Tensor | undefined,
+  run: Run,
+): void {
+  const tails = linears.map((l, i) => l.adapter?.backwardTail(dys[i] as Tensor, saved[i], dx !== undefined, run));
+  if (!dx) return;
+  const gradients = linears.map((l, i) => ({ dy: dys[i] as Tensor, weight: l.weight.value, tail: tails[i] }));
+  sumInputGradients(gradients, dx, run);
+  linears.forEach((l, i) => l.adapter?.finishInput(saved[i], dx, run));
 }

@@ -99,7 +99,7 @@ export class Mlp implements Module {
       run.free(saved.output.rstd, saved.output.x);
     }
     const act = run.empty('mlp.dact', [rows, this.features]);
-    this.down.backwardInput(dout, saved.down, act, false, run);
+    this.down.backwardInput(dout, saved.down, act, run);
     // In place: gate, up and dact become dgate, dup and the activation itself, which down's weight gradient needs.
     ops.gatedActivationBackward(run, { dy: act, gate, up, dgate: gate, dup: up, y: act, kind: this.kind });
     this.down.backwardWeight(dout, act, saved.down, run);

@@ -2,7 +2,9 @@ import type { Module } from '../core/module.js';
 import type { Parameter } from '../core/parameter.js';
 import type { Run } from '../core/run.js';
 import type { Tensor } from '../core/tensor.js';
-import type { Linear } from './linear.js';
+import { FinetuneError } from '../native/errors.js';
+import { backwardInputs, forwardShared, type Linear } from './linear.js';
+import { maxShared } from './shared-input.js';
 
 /** Outputs of projections that share one input. */
 export interface ProjectionSaved {
@@ -24,6 +26,7 @@ export class Projections implements Module {
 
   /** widths: columns of each part. With one linear and several widths, the linear is fused. */
   constructor(name: string, linears: readonly Linear[], widths: readonly number[]) {
+    if (linears.length > maxShared) throw new FinetuneError('ERR_INTERNAL', `${name}: at most ${maxShared} layers share an input`);
     this.name = name;
     this.linears = linears;
     this.widths = widths;
@@ -40,13 +43,9 @@ export class Projections implements Module {
   }
 
   forward(x: Tensor, run: Run, keep: boolean): ProjectionSaved {
-    const outputs: Tensor[] = [];
-    const linears: unknown[] = [];
-    for (const l of this.linears) {
-      const y = run.empty(`${this.name}.y`, [x.rows, l.outFeatures], run.dtype, keep ? 'saved' : 'transient');
-      linears.push(l.forward(x, y, run, keep));
-      outputs.push(y);
-    }
+    const role = keep ? 'saved' : 'transient';
+    const outputs = this.linears.map((l) => run.empty(`${this.name}.y`, [x.rows, l.outFeatures], run.dtype, role));
+    const linears = forwardShared(this.linears, x, outputs, keep, run);
     return { outputs, parts: this.split(outputs), linears };
   }
 
@@ -58,7 +57,7 @@ export class Projections implements Module {
 
   /** dx = sum over the layers of dy W. */
   backwardInput(dys: readonly Tensor[], saved: ProjectionSaved, dx: Tensor | undefined, run: Run): void {
-    this.linears.forEach((l, i) => l.backwardInput(dys[i] as Tensor, saved.linears[i], dx, i > 0, run));
+    backwardInputs(this.linears, dys, saved.linears, dx, run);
   }
 
   backwardWeight(dys: readonly Tensor[], x: Tensor, saved: ProjectionSaved, run: Run): void {

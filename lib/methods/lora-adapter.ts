@@ -3,7 +3,8 @@ import { Parameter } from '../core/parameter.js';
 import { nameStream } from '../core/rng.js';
 import type { Run } from '../core/run.js';
 import { Tensor } from '../core/tensor.js';
-import type { Linear, LinearAdapter } from '../layers/linear.js';
+import type { AdapterTail, Linear, LinearAdapter, LowRankTail } from '../layers/linear.js';
+import { forwardProducts } from '../layers/shared-input.js';
 import * as ops from '../native/ops.js';
 
 /** Tensor names of a layer's adapter as peft stores them. */
@@ -66,33 +67,41 @@ export class LoraAdapter implements LinearAdapter {
     yield this.b;
   }
 
-  forward(base: Linear, x: Tensor, y: Tensor | undefined, residual: Tensor | undefined, keep: boolean, run: Run): LoraSaved | undefined {
-    const u = run.empty('lora.u', [x.rows, this.a.shape[0] as number], run.dtype, keep ? 'saved' : 'transient');
-    const xd = this.dropped(x, run);
-    ops.linearForward(run, { x: xd ?? x, weight: this.a.value, y: u });
-    run.free(xd);
-    if (y) base.forwardBase(x, y, residual, { x: u, weight: this.b.value, scale: this.scale }, run);
-    if (keep) return { u, t: undefined };
-    run.free(u);
-    return undefined;
+  forwardTails(peers: readonly LoraAdapter[], x: Tensor, keep: boolean, run: Run): AdapterTail[] {
+    const role = keep ? 'saved' : 'transient';
+    const us = peers.map((p) => run.empty('lora.u', [x.rows, p.rank], run.dtype, role));
+    const product = (i: number) => ({ weight: (peers[i] as LoraAdapter).a.value, bias: undefined, tail: undefined, y: us[i] as Tensor });
+    const plain: number[] = [];
+    peers.forEach((p, i) => {
+      const xd = p.dropped(x, run);
+      if (xd) forwardProducts(xd, [product(i)], run);
+      else plain.push(i);
+      run.free(xd);
+    });
+    forwardProducts(x, plain.map(product), run);
+    return peers.map((p, i) => {
+      const u = us[i] as Tensor;
+      return { tail: { x: u, weight: p.b.value, scale: p.scale }, saved: { u, t: undefined } satisfies LoraSaved };
+    });
   }
 
-  backwardInput(base: Linear, dy: Tensor, saved: LoraSaved, dx: Tensor | undefined, accumulate: boolean, run: Run): void {
+  backwardTail(dy: Tensor, saved: LoraSaved, wantsInput: boolean, run: Run): LowRankTail | undefined {
     const t = run.empty('lora.t', saved.u.shape);
     ops.linearBackwardInput(run, { dy, weight: this.b.value, dx: t });
     saved.t = t;
-    if (!dx) return;
-    const masked = this.dropout > 0 && run.sink !== undefined;
-    base.backwardInputBase(dy, dx, accumulate, masked ? undefined : { x: t, weight: this.a.value, scale: this.scale }, run);
-    if (!masked) return;
+    return wantsInput && !this.drops(run) ? { x: t, weight: this.a.value, scale: this.scale } : undefined;
+  }
+
+  finishInput(saved: LoraSaved, dx: Tensor, run: Run): void {
+    if (!this.drops(run)) return;
     const d = run.empty('lora.dxd', dx.shape);
-    ops.linearBackwardInput(run, { dy: t, weight: this.a.value, dx: d });
+    ops.linearBackwardInput(run, { dy: saved.t as Tensor, weight: this.a.value, dx: d });
     ops.scale(run, { x: d, y: d, scale: this.scale });
     ops.dropout(run, { x: d, residual: dx, y: dx, p: this.dropout, seed: run.randomKey(this.stream) });
     run.free(d);
   }
 
-  backwardWeight(_base: Linear, dy: Tensor, x: Tensor, saved: LoraSaved, run: Run): void {
+  backwardWeight(dy: Tensor, x: Tensor, saved: LoraSaved, run: Run): void {
     const { sink } = run;
     const t = saved.t as Tensor;
     if (sink) {
@@ -109,8 +118,12 @@ export class LoraAdapter implements LinearAdapter {
   }
 
   // Only where gradients are asked for: evaluation and generation see the adapter without dropout.
+  private drops(run: Run): boolean {
+    return this.dropout > 0 && run.sink !== undefined;
+  }
+
   private dropped(x: Tensor, run: Run): Tensor | undefined {
-    if (this.dropout === 0 || run.sink === undefined) return undefined;
+    if (!this.drops(run)) return undefined;
     const y = run.empty('lora.xd', x.shape);
     ops.dropout(run, { x, y, p: this.dropout, seed: run.randomKey(this.stream) });
     return y;

@@ -273,6 +273,127 @@ export function linearBackwardInput(context: OpContext, a: LinearBackwardInputAr
   run(context, 8, 'linear_backward_input', true);
 }
 
+/** Arguments of linear_forward_shared: native/ops. */
+export interface LinearForwardSharedArgs {
+  /** read */
+  x: Tensor;
+  /** read */
+  weight0: Tensor;
+  /** written */
+  y0: Tensor;
+  /** read */
+  bias0?: Tensor | undefined;
+  /** read */
+  tailX0?: Tensor | undefined;
+  /** read */
+  tailWeight0?: Tensor | undefined;
+  /** real, default 1 */
+  tailScale0?: number;
+  /** read */
+  weight1?: Tensor | undefined;
+  /** written */
+  y1?: Tensor | undefined;
+  /** read */
+  bias1?: Tensor | undefined;
+  /** read */
+  tailX1?: Tensor | undefined;
+  /** read */
+  tailWeight1?: Tensor | undefined;
+  /** real, default 1 */
+  tailScale1?: number;
+  /** read */
+  weight2?: Tensor | undefined;
+  /** written */
+  y2?: Tensor | undefined;
+  /** read */
+  bias2?: Tensor | undefined;
+  /** read */
+  tailX2?: Tensor | undefined;
+  /** read */
+  tailWeight2?: Tensor | undefined;
+  /** real, default 1 */
+  tailScale2?: number;
+}
+
+export function linearForwardShared(context: OpContext, a: LinearForwardSharedArgs): void {
+  setTensor(3, a.x);
+  setTensor(12, a.weight0);
+  setTensor(21, a.y0);
+  setTensor(30, a.bias0);
+  setTensor(39, a.tailX0);
+  setTensor(48, a.tailWeight0);
+  setNumber(57, a.tailScale0 ?? 1);
+  setTensor(58, a.weight1);
+  setTensor(67, a.y1);
+  setTensor(76, a.bias1);
+  setTensor(85, a.tailX1);
+  setTensor(94, a.tailWeight1);
+  setNumber(103, a.tailScale1 ?? 1);
+  setTensor(104, a.weight2);
+  setTensor(113, a.y2);
+  setTensor(122, a.bias2);
+  setTensor(131, a.tailX2);
+  setTensor(140, a.tailWeight2);
+  setNumber(149, a.tailScale2 ?? 1);
+  run(context, 9, 'linear_forward_shared', true);
+}
+
+/** Arguments of linear_backward_input_shared: native/ops. */
+export interface LinearBackwardInputSharedArgs {
+  /** read */
+  dy0: Tensor;
+  /** read */
+  weight0: Tensor;
+  /** read */
+  tailDy0?: Tensor | undefined;
+  /** read */
+  tailWeight0?: Tensor | undefined;
+  /** real, default 1 */
+  tailScale0?: number;
+  /** read */
+  dy1?: Tensor | undefined;
+  /** read */
+  weight1?: Tensor | undefined;
+  /** read */
+  tailDy1?: Tensor | undefined;
+  /** read */
+  tailWeight1?: Tensor | undefined;
+  /** real, default 1 */
+  tailScale1?: number;
+  /** read */
+  dy2?: Tensor | undefined;
+  /** read */
+  weight2?: Tensor | undefined;
+  /** read */
+  tailDy2?: Tensor | undefined;
+  /** read */
+  tailWeight2?: Tensor | undefined;
+  /** real, default 1 */
+  tailScale2?: number;
+  /** written */
+  dx: Tensor;
+}
+
+export function linearBackwardInputShared(context: OpContext, a: LinearBackwardInputSharedArgs): void {
+  setTensor(3, a.dy0);
+  setTensor(12, a.weight0);
+  setTensor(21, a.tailDy0);
+  setTensor(30, a.tailWeight0);
+  setNumber(39, a.tailScale0 ?? 1);
+  setTensor(40, a.dy1);
+  setTensor(49, a.weight1);
+  setTensor(58, a.tailDy1);
+  setTensor(67, a.tailWeight1);
+  setNumber(76, a.tailScale1 ?? 1);
+  setTensor(77, a.dy2);
+  setTensor(86, a.weight2);
+  setTensor(95, a.tailDy2);
+  setTensor(104, a.tailWeight2);
+  setNumber(113, a.tailScale2 ?? 1);
+  setTensor(114, a.dx);
+  run(context, 10, 'linear_backward_input_shared', true);
+}
+
 /** Arguments of linear_backward_weight: native/ops. */
 export interface LinearBackwardWeightArgs {
   /** read */
@@ -293,7 +414,7 @@ export function linearBackwardWeight(context: OpContext, a: LinearBackwardWeight
   setTensor(21, a.dweight);
   setNumber(30, a.scale ?? 1);
   setNumber(31, a.accumulate ?? 0);
-  run(context, 9, 'linear_backward_weight', true);
+  run(context, 11, 'linear_backward_weight', true);
 }
 
 /** Arguments of linear_backward_bias: native/ops. */
@@ -307,7 +428,7 @@ export interface LinearBackwardBiasArgs {
 export function linearBackwardBias(context: OpContext, a: LinearBackwardBiasArgs): void {
   setTensor(3, a.dy);
   setTensor(12, a.dbias);
-  run(context, 10, 'linear_backward_bias', false);
+  run(context, 12, 'linear_backward_bias', false);
 }
 
 /** Arguments of linear_backward_weight_update: native/ops. */
@@ -369,7 +490,7 @@ export function linearBackwardWeightUpdate(context: OpContext, a: LinearBackward
   setNumber(58, a.step ?? 1);
   setNumber(59, a.seed ?? 0);
   setNumber(60, a.stochasticRounding ?? 0);
-  run(context, 11, 'linear_backward_weight_update', true);
+  run(context, 13, 'linear_backward_weight_update', true);
 }
 
 /** Arguments of attention_forward: native/ops. */
@@ -413,7 +534,7 @@ export function attentionForward(context: OpContext, a: AttentionForwardArgs): v
   setNumber(68, a.window ?? 0);
   setNumber(69, a.scale ?? 1);
   setNumber(70, a.softcap ?? 0);
-  run(context, 12, 'attention_forward', true);
+  run(context, 14, 'attention_forward', true);
 }
 
 /** Arguments of attention_backward: native/ops. */
@@ -469,7 +590,7 @@ export function attentionBackward(context: OpContext, a: AttentionBackwardArgs):
   setNumber(104, a.window ?? 0);
   setNumber(105, a.scale ?? 1);
   setNumber(106, a.softcap ?? 0);
-  run(context, 13, 'attention_backward', true);
+  run(context, 15, 'attention_backward', true);
 }
 
 /** Arguments of gated_activation_forward: native/ops. */
@@ -489,7 +610,7 @@ export function gatedActivationForward(context: OpContext, a: GatedActivationFor
   setTensor(12, a.up);
   setTensor(21, a.y);
   setNumber(30, a.kind ?? 0);
-  run(context, 14, 'gated_activation_forward', false);
+  run(context, 16, 'gated_activation_forward', false);
 }
 
 /** Arguments of gated_activation_backward: native/ops. */
@@ -518,7 +639,7 @@ export function gatedActivationBackward(context: OpContext, a: GatedActivationBa
   setTensor(39, a.dup);
   setTensor(48, a.y);
   setNumber(57, a.kind ?? 0);
-  run(context, 15, 'gated_activation_backward', false);
+  run(context, 17, 'gated_activation_backward', false);
 }
 
 /** Arguments of linear_cross_entropy: native/ops. */
@@ -559,7 +680,7 @@ export function linearCrossEntropy(context: OpContext, a: LinearCrossEntropyArgs
   setTensor(75, a.nll);
   setTensor(84, a.dlogits);
   setNumber(93, a.softcap ?? 0);
-  run(context, 16, 'linear_cross_entropy', true);
+  run(context, 18, 'linear_cross_entropy', true);
 }
 
 /** Arguments of linear_cross_entropy_update: native/ops. */
@@ -639,7 +760,7 @@ export function linearCrossEntropyUpdate(context: OpContext, a: LinearCrossEntro
   setNumber(104, a.step ?? 1);
   setNumber(105, a.seed ?? 0);
   setNumber(106, a.stochasticRounding ?? 0);
-  run(context, 17, 'linear_cross_entropy_update', true);
+  run(context, 19, 'linear_cross_entropy_update', true);
 }
 
 /** Arguments of add: native/ops. */
@@ -656,7 +777,7 @@ export function add(context: OpContext, a: AddArgs): void {
   setTensor(3, a.a);
   setTensor(12, a.b);
   setTensor(21, a.y);
-  run(context, 18, 'add', false);
+  run(context, 20, 'add', false);
 }
 
 /** Arguments of cast: native/ops. */
@@ -670,7 +791,7 @@ export interface CastArgs {
 export function cast(context: OpContext, a: CastArgs): void {
   setTensor(3, a.x);
   setTensor(12, a.y);
-  run(context, 19, 'cast', false);
+  run(context, 21, 'cast', false);
 }
 
 /** Arguments of fill: native/ops. */
@@ -684,7 +805,7 @@ export interface FillArgs {
 export function fill(context: OpContext, a: FillArgs): void {
   setTensor(3, a.y);
   setNumber(12, a.value ?? 0);
-  run(context, 20, 'fill', false);
+  run(context, 22, 'fill', false);
 }
 
 /** Arguments of scale: native/ops. */
@@ -701,7 +822,7 @@ export function scale(context: OpContext, a: ScaleArgs): void {
   setTensor(3, a.x);
   setTensor(12, a.y);
   setNumber(21, a.scale ?? 1);
-  run(context, 21, 'scale', false);
+  run(context, 23, 'scale', false);
 }
 
 /** Arguments of dropout: native/ops. */
@@ -724,7 +845,7 @@ export function dropout(context: OpContext, a: DropoutArgs): void {
   setTensor(21, a.y);
   setNumber(30, a.p ?? 0);
   setNumber(31, a.seed ?? 0);
-  run(context, 22, 'dropout', false);
+  run(context, 24, 'dropout', false);
 }
 
 /** Arguments of gather_rows: native/ops. */
@@ -741,7 +862,7 @@ export function gatherRows(context: OpContext, a: GatherRowsArgs): void {
   setTensor(3, a.x);
   setTensor(12, a.index);
   setTensor(21, a.y);
-  run(context, 23, 'gather_rows', false);
+  run(context, 25, 'gather_rows', false);
 }
 
 /** Arguments of scatter_rows: native/ops. */
@@ -758,7 +879,7 @@ export function scatterRows(context: OpContext, a: ScatterRowsArgs): void {
   setTensor(3, a.x);
   setTensor(12, a.index);
   setTensor(21, a.y);
-  run(context, 24, 'scatter_rows', false);
+  run(context, 26, 'scatter_rows', false);
 }
 
 /** Arguments of random_fill: native/ops. */
@@ -781,7 +902,7 @@ export function randomFill(context: OpContext, a: RandomFillArgs): void {
   setNumber(13, a.high ?? 1);
   setNumber(14, a.kind ?? 0);
   setNumber(15, a.seed ?? 0);
-  run(context, 25, 'random_fill', false);
+  run(context, 27, 'random_fill', false);
 }
 
 /** Arguments of softcap_forward: native/ops. */
@@ -798,7 +919,7 @@ export function softcapForward(context: OpContext, a: SoftcapForwardArgs): void 
   setTensor(3, a.x);
   setTensor(12, a.y);
   setNumber(21, a.softcap ?? 1);
-  run(context, 26, 'softcap_forward', false);
+  run(context, 28, 'softcap_forward', false);
 }
 
 /** Arguments of sum_of_squares: native/ops. */
@@ -812,7 +933,7 @@ export interface SumOfSquaresArgs {
 export function sumOfSquares(context: OpContext, a: SumOfSquaresArgs): void {
   setTensor(3, a.x);
   setTensor(12, a.out);
-  run(context, 27, 'sum_of_squares', true);
+  run(context, 29, 'sum_of_squares', true);
 }
 
 /** Arguments of optimizer_update: native/ops. */
@@ -868,7 +989,7 @@ export function optimizerUpdate(context: OpContext, a: OptimizerUpdateArgs): voi
   setNumber(48, a.step ?? 1);
   setNumber(49, a.seed ?? 0);
   setNumber(50, a.stochasticRounding ?? 0);
-  run(context, 28, 'optimizer_update', false);
+  run(context, 30, 'optimizer_update', false);
 }
 
 /** Arguments of sample_token: native/ops. */
@@ -894,5 +1015,5 @@ export function sampleToken(context: OpContext, a: SampleTokenArgs): void {
   setNumber(22, a.topP ?? 1);
   setNumber(23, a.topK ?? 0);
   setNumber(24, a.seed ?? 0);
-  run(context, 29, 'sample_token', true);
+  run(context, 31, 'sample_token', true);
 }

@@ -84,6 +84,122 @@ struct LinearBackwardInput {
   }
 };
 
+// Up to three layers that read the same x (q, k, v; gate, up): for each, y = x weight^T [+ bias] [+ tail_scale * tail_x
+// tail_weight^T], as linear_forward to the bit where all are stored in the same types. Shapes as there; layers 1 and 2 may
+// be left out.
+struct LinearForwardShared {
+  static constexpr const char* kName = "linear_forward_shared";
+  static constexpr int kLayers = 3;
+  struct Layer {
+    Tensor weight, bias, tail_x, tail_weight, y;
+    double tail_scale = 1;
+  };
+  Tensor x;
+  Layer layers[kLayers];
+  template <class V>
+  void fields(V& v) {
+    static constexpr const char* kNames[kLayers][6] = {
+        {"weight0", "bias0", "tail_x0", "tail_weight0", "y0", "tail_scale0"},
+        {"weight1", "bias1", "tail_x1", "tail_weight1", "y1", "tail_scale1"},
+        {"weight2", "bias2", "tail_x2", "tail_weight2", "y2", "tail_scale2"},
+    };
+    v.tensor("x", Access::in, x);
+    for (int i = 0; i < kLayers; ++i) {
+      Layer& l = layers[i];
+      const char* const* name = kNames[i];
+      if (i == 0) {
+        v.tensor(name[0], Access::in, l.weight);
+        v.tensor(name[4], Access::out, l.y);
+      } else {
+        v.tensor_optional(name[0], Access::in, l.weight);
+        v.tensor_optional(name[4], Access::out, l.y);
+      }
+      v.tensor_optional(name[1], Access::in, l.bias);
+      v.tensor_optional(name[2], Access::in, l.tail_x);
+      v.tensor_optional(name[3], Access::in, l.tail_weight);
+      v.real(name[5], l.tail_scale);
+    }
+  }
+  // The op of one layer alone.
+  LinearForward alone(int i) const {
+    LinearForward a;
+    const Layer& l = layers[i];
+    a.x = x;
+    a.weight = l.weight;
+    a.bias = l.bias;
+    a.tail_x = l.tail_x;
+    a.tail_weight = l.tail_weight;
+    a.y = l.y;
+    a.tail_scale = l.tail_scale;
+    return a;
+  }
+  void check() const {
+    for (int i = 0; i < kLayers; ++i) {
+      const Layer& l = layers[i];
+      check::that(l.weight.present == l.y.present, kName, "weight and y of a layer", "given together");
+      check::that(l.weight.present || !(l.bias.present || l.tail_x.present || l.tail_weight.present), kName, "bias and tail",
+                  "given with the weight of their layer");
+      if (l.weight.present) alone(i).check();
+    }
+  }
+};
+
+// Their input gradient: dx = the sum over the layers of dy weight [+ tail_scale * tail_dy tail_weight], rounded once. Shapes
+// as in linear_backward_input; layers 1 and 2 may be left out.
+struct LinearBackwardInputShared {
+  static constexpr const char* kName = "linear_backward_input_shared";
+  static constexpr int kLayers = 3;
+  struct Layer {
+    Tensor dy, weight, tail_dy, tail_weight;
+    double tail_scale = 1;
+  };
+  Tensor dx;
+  Layer layers[kLayers];
+  template <class V>
+  void fields(V& v) {
+    static constexpr const char* kNames[kLayers][5] = {
+        {"dy0", "weight0", "tail_dy0", "tail_weight0", "tail_scale0"},
+        {"dy1", "weight1", "tail_dy1", "tail_weight1", "tail_scale1"},
+        {"dy2", "weight2", "tail_dy2", "tail_weight2", "tail_scale2"},
+    };
+    for (int i = 0; i < kLayers; ++i) {
+      Layer& l = layers[i];
+      const char* const* name = kNames[i];
+      if (i == 0) {
+        v.tensor(name[0], Access::in, l.dy);
+        v.tensor(name[1], Access::in, l.weight);
+      } else {
+        v.tensor_optional(name[0], Access::in, l.dy);
+        v.tensor_optional(name[1], Access::in, l.weight);
+      }
+      v.tensor_optional(name[2], Access::in, l.tail_dy);
+      v.tensor_optional(name[3], Access::in, l.tail_weight);
+      v.real(name[4], l.tail_scale);
+    }
+    v.tensor("dx", Access::out, dx);
+  }
+  LinearBackwardInput alone(int i) const {
+    LinearBackwardInput a;
+    const Layer& l = layers[i];
+    a.dy = l.dy;
+    a.weight = l.weight;
+    a.tail_dy = l.tail_dy;
+    a.tail_weight = l.tail_weight;
+    a.dx = dx;
+    a.tail_scale = l.tail_scale;
+    return a;
+  }
+  void check() const {
+    for (int i = 0; i < kLayers; ++i) {
+      const Layer& l = layers[i];
+      check::that(l.weight.present == l.dy.present, kName, "dy and weight of a layer", "given together");
+      check::that(l.weight.present || !(l.tail_dy.present || l.tail_weight.present), kName, "tail",
+                  "given with the weight of its layer");
+      if (l.weight.present) alone(i).check();
+    }
+  }
+};
+
 // dweight = scale * dy^T x, added to dweight when accumulate = 1. dy [N, M]; x [N, K]; dweight [M, K] f32 (f64 on ref).
 struct LinearBackwardWeight {
   static constexpr const char* kName = "linear_backward_weight";

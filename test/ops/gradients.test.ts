@@ -72,6 +72,39 @@ describe('linear', () => {
     });
   });
 
+  it('layers that share their input: its gradient is the sum', () => {
+    const widths = [6, 4, 3];
+    const dys = widths.map((m, i) => normal([N, m], 20 + i));
+    const tailXs = widths.map((_, i) => normal([N, R], 30 + i));
+    const weights = widths.map((m, i) => normal([m, K], 40 + i));
+    const [tailWeight0, tailWeight1] = [normal([R, K], 50), normal([R, K], 51)];
+    const forwardLoss = ({ x }: Arrays): number => {
+      const layers = widths.flatMap((m, i) => [
+        [`weight${i}`, weights[i]],
+        [`tailX${i}`, tailXs[i]],
+        [`tailWeight${i}`, normal([m, R], 60 + i)],
+      ]);
+      const shapes = Object.fromEntries(widths.map((m, i) => [`y${i}`, [N, m]]));
+      const ys = runF64('linear_forward_shared', { x, ...Object.fromEntries(layers) }, shapes);
+      return widths.reduce((sum, _, i) => sum + inner(get(ys, `y${i}`), (dys[i] as Values).data), 0);
+    };
+    const layers = widths.flatMap((_, i) => [
+      [`dy${i}`, dys[i]],
+      [`weight${i}`, weights[i]],
+    ]);
+    const plain = get(runF64('linear_backward_input_shared', Object.fromEntries(layers), { dx: [N, K] }), 'dx');
+    expectGradients({ x: inputs.x }, forwardLoss, { x: plain });
+
+    // Tails add their own product.
+    const tails = { tailDy0: tailXs[0], tailWeight0, tailScale0: s, tailDy1: tailXs[1], tailWeight1, tailScale1: 0.5 };
+    const tailed = get(runF64('linear_backward_input_shared', { ...Object.fromEntries(layers), ...tails }, { dx: [N, K] }), 'dx');
+    const share = (i: number, weight: Values): Float64Array =>
+      get(runF64('linear_backward_input', { dy: tailXs[i] as Values, weight, dx: zeros(N, K) }), 'dx');
+    const [first, second] = [share(0, tailWeight0), share(1, tailWeight1)];
+    const expected = plain.map((v, i) => v + s * (first[i] as number) + 0.5 * (second[i] as number));
+    expect(deviation(tailed, expected).max).toBeLessThan(1e-13);
+  });
+
   it('accumulate adds to what is there', () => {
     const { x, weight } = inputs;
     const before = normal([N, K], 7);

@@ -245,6 +245,166 @@ const linearBackwardInput: OpSuite = {
   },
 };
 
+/** One layer of a shared op: its width and the types of weight and tail. */
+interface SharedLayer {
+  m: number;
+  weight: DType;
+  bias?: boolean;
+  /** Width and type of the tail. */
+  tail?: [number, DType];
+}
+
+/** Arguments of the layers with their position as a suffix: weight0, y0, ..., weight1, ... */
+function numbered(layers: readonly Args[]): Args {
+  return Object.assign({}, ...layers.map((layer, i) => Object.fromEntries(Object.entries(layer).map(([key, v]) => [`${key}${i}`, v]))));
+}
+
+const layerNames = (layers: readonly SharedLayer[]): string =>
+  layers.map((l) => `M${l.m} ${l.weight}${l.tail ? ` r${l.tail[0]} ${l.tail[1]}` : ''}`).join(', ');
+
+function sharedForwardCase(name: string, n: number, k: number, type: DType, layers: SharedLayer[], pad = 0): OpCase {
+  return {
+    name: `${name} N${n} K${k} ${type}: ${layerNames(layers)}`,
+    args: {
+      x: tensor(type, [n, k], { rowPad: pad }),
+      ...numbered(
+        layers.map((l) => ({
+          weight: tensor(l.weight, [l.m, k], { scale: scaleOf(k) }),
+          ...(l.bias && { bias: tensor('f32', [l.m]) }),
+          ...(l.tail && { ...tail(n, l.m, ...l.tail), tailX: tensor(type, [n, l.tail[0]], { scale: scaleOf(l.tail[0]) }) }),
+          y: tensor(type, [n, l.m], { rowPad: pad }),
+        })),
+      ),
+    },
+  };
+}
+
+function sharedInputCase(name: string, n: number, k: number, type: DType, layers: SharedLayer[], pad = 0): OpCase {
+  return {
+    name: `${name} N${n} K${k} ${type}: ${layerNames(layers)}`,
+    args: {
+      ...numbered(
+        layers.map((l) => ({
+          dy: tensor(type, [n, l.m], { rowPad: pad }),
+          weight: tensor(l.weight, [l.m, k], { scale: scaleOf(l.m) }),
+          ...(l.tail && { ...inputTail(n, k, ...l.tail), tailDy: tensor(type, [n, l.tail[0]]) }),
+        })),
+      ),
+      dx: tensor(type, [n, k], { rowPad: pad }),
+    },
+  };
+}
+
+/** q, k and v of SmolLM2-135M, then gate and up, with LoRA of rank 16. */
+const sharedBench = (build: (name: string, n: number, k: number, type: DType, layers: SharedLayer[]) => OpCase): OpCase[] =>
+  (['f32', 'bf16'] as const).flatMap((type) =>
+    [
+      [576, 192, 192],
+      [1536, 1536],
+    ].map((widths) =>
+      build(
+        'SmolLM2 LoRA r16',
+        1024,
+        576,
+        type,
+        widths.map((m) => ({ m, weight: type, tail: [16, 'f32'] })),
+      ),
+    ),
+  );
+
+const sharedCases = (build: (name: string, n: number, k: number, type: DType, layers: SharedLayer[], pad?: number) => OpCase): OpCase[] => {
+  const threeOf = (weight: DType, tailType?: DType): SharedLayer[] =>
+    [67, 19, 33].map((m, i) => ({ m, weight, ...(tailType && { tail: [[8, 3, 5][i] as number, tailType] }) }));
+  return [
+    build('no token', 0, 32, 'f32', threeOf('f32')),
+    build('one token', 1, 96, 'f32', threeOf('q4_1', 'f32')),
+    build('few tokens', 5, 96, 'f32', threeOf('f32').slice(0, 2)),
+    ...(['f32', 'bf16'] as const).flatMap((type) => [
+      build('one layer', 13, 40, type, threeOf(type, type).slice(0, 1)),
+      build('two layers', 19, 33, type, threeOf(type, 'f32').slice(0, 2), 3),
+      build('three layers', 45, 257, type, threeOf(type, type), 5),
+      build('one of three has a tail', 17, 64, type, [
+        { m: 31, weight: type },
+        { m: 16, weight: type, tail: [4, 'f32'] },
+        { m: 9, weight: type },
+      ]),
+      build('other formats', 21, 96, type, [
+        { m: 33, weight: 'q4_1', bias: true },
+        { m: 35, weight: 'q8_0', tail: [16, 'f32'] },
+        { m: 8, weight: 'f16' },
+      ]),
+      build(
+        'narrow',
+        45,
+        533,
+        type,
+        [16, 5, 24].map((m) => ({ m, weight: type })),
+      ),
+      build(
+        'several panels and blocks',
+        71,
+        533,
+        type,
+        [70, 97].map((m) => ({ m, weight: type, tail: [3, type] })),
+      ),
+      build(
+        'more inputs than one pass',
+        11,
+        1930,
+        type,
+        [40, 21].map((m) => ({ m, weight: type, tail: [16, 'f32'] })),
+      ),
+    ]),
+    build(
+      'more outputs than one pass',
+      9,
+      40,
+      'f32',
+      [1050, 700].map((m) => ({ m, weight: 'f32', tail: [4, 'f32'] })),
+    ),
+  ];
+};
+
+const layersOf = [0, 1, 2] as const;
+
+const linearForwardShared: OpSuite = {
+  op: 'linear_forward_shared',
+  cases: sharedCases(sharedForwardCase),
+  bench: sharedBench(sharedForwardCase),
+  naive(inputs, numbers, f, types) {
+    const outputs = layersOf
+      .filter((i) => inputs[`weight${i}`])
+      .map((i) => {
+        const own = Object.fromEntries(['weight', 'bias', 'tailX', 'tailWeight'].map((key) => [key, inputs[`${key}${i}`]]));
+        const { y } = linearForward.naive({ ...own, x: inputs.x } as never, { tailScale: numbers[`tailScale${i}`] ?? 1 }, f, types);
+        return [`y${i}`, y];
+      });
+    return Object.fromEntries(outputs);
+  },
+};
+
+const linearBackwardInputShared: OpSuite = {
+  op: 'linear_backward_input_shared',
+  cases: sharedCases(sharedInputCase),
+  bench: sharedBench(sharedInputCase),
+  naive(inputs, numbers, f, types) {
+    let sum: Matrix | undefined;
+    for (const i of layersOf) {
+      if (!inputs[`weight${i}`]) continue;
+      const own = Object.fromEntries(['dy', 'weight', 'tailDy', 'tailWeight'].map((key) => [key, inputs[`${key}${i}`]]));
+      const accumulate = sum ? 1 : 0;
+      const made = linearBackwardInput.naive(
+        { ...own, ...(sum && { dx: sum }) } as never,
+        { tailScale: numbers[`tailScale${i}`] ?? 1, accumulate },
+        f,
+        types,
+      );
+      sum = made.dx;
+    }
+    return { dx: sum as Matrix };
+  },
+};
+
 function weightCase(name: string, n: number, k: number, m: number, activation: DType, extra: Args = {}, pad = 0): OpCase {
   return {
     name: `${name} N${n} K${k} M${m} ${activation}`,
@@ -344,4 +504,12 @@ const linearBackwardWeightUpdate: OpSuite = {
   },
 };
 
-export const suites: OpSuite[] = [linearForward, linearBackwardInput, linearBackwardWeight, linearBackwardBias, linearBackwardWeightUpdate];
+export const suites: OpSuite[] = [
+  linearForward,
+  linearBackwardInput,
+  linearForwardShared,
+  linearBackwardInputShared,
+  linearBackwardWeight,
+  linearBackwardBias,
+  linearBackwardWeightUpdate,
+];

@@ -49,6 +49,37 @@ Problem problem(const LinearBackwardInput& a) {
   return p;
 }
 
+JointProblem problem(const LinearForwardShared& a) {
+  JointProblem j;
+  j.rows = a.x.rows();
+  for (int i = 0; i < a.kLayers; ++i) {
+    if (!a.layers[i].weight.present) continue;
+    const Problem p = problem(a.alone(i));
+    const int part = j.part_count++;
+    if (part == 0) j.add(p.main);
+    j.parts[part].cols = p.cols;
+    j.parts[part].out = p.out;
+    j.take(part, 0, p.main.b);
+    if (p.tail.inner > 0) j.take(part, j.add(p.tail), p.tail.b);
+  }
+  return j;
+}
+
+JointProblem problem(const LinearBackwardInputShared& a) {
+  JointProblem j;
+  j.rows = a.dx.rows();
+  j.part_count = 1;
+  j.parts[0].cols = a.dx.cols();
+  j.parts[0].out = output(a.dx);
+  for (int i = 0; i < a.kLayers; ++i) {
+    if (!a.layers[i].weight.present) continue;
+    const Problem p = problem(a.alone(i));
+    j.take(0, j.add(p.main), p.main.b);
+    if (p.tail.inner > 0) j.take(0, j.add(p.tail), p.tail.b);
+  }
+  return j;
+}
+
 Problem problem(const LinearBackwardWeight& a) {
   Problem p;
   p.rows = a.dy.cols();
@@ -58,6 +89,24 @@ Problem problem(const LinearBackwardWeight& a) {
   p.out.scale = static_cast<float>(a.scale);
   p.out.accumulate = a.accumulate != 0;
   return p;
+}
+
+void require_types(const LinearForward& a) {
+  require_float(a.kName, "x", a.x);
+  require_weight(a.kName, "weight", a.weight);
+  require_float(a.kName, "y", a.y);
+  require_float(a.kName, "tail_x", a.tail_x);
+  require_float(a.kName, "tail_weight", a.tail_weight);
+  require_float(a.kName, "bias", a.bias);
+  require_float(a.kName, "residual", a.residual);
+}
+
+void require_types(const LinearBackwardInput& a) {
+  require_float(a.kName, "dy", a.dy);
+  require_weight(a.kName, "weight", a.weight);
+  require_float(a.kName, "dx", a.dx);
+  require_float(a.kName, "tail_dy", a.tail_dy);
+  require_float(a.kName, "tail_weight", a.tail_weight);
 }
 
 }  // namespace
@@ -71,13 +120,7 @@ size_t linear_forward_workspace(const LinearForward& a, const Context& c) {
 }
 
 void linear_forward(const LinearForward& a, Context& c) {
-  require_float(a.kName, "x", a.x);
-  require_weight(a.kName, "weight", a.weight);
-  require_float(a.kName, "y", a.y);
-  require_float(a.kName, "tail_x", a.tail_x);
-  require_float(a.kName, "tail_weight", a.tail_weight);
-  require_float(a.kName, "bias", a.bias);
-  require_float(a.kName, "residual", a.residual);
+  require_types(a);
   const Problem p = problem(a);
   if (p.rows <= kMatvecRows)
     matvec(p, c.workspace, c.threads);
@@ -90,11 +133,40 @@ size_t linear_backward_input_workspace(const LinearBackwardInput& a, const Conte
 }
 
 void linear_backward_input(const LinearBackwardInput& a, Context& c) {
-  require_float(a.kName, "dy", a.dy);
-  require_weight(a.kName, "weight", a.weight);
-  require_float(a.kName, "dx", a.dx);
-  require_float(a.kName, "tail_dy", a.tail_dy);
-  require_float(a.kName, "tail_weight", a.tail_weight);
+  require_types(a);
+  multiply(problem(a), c.workspace, c.threads);
+}
+
+size_t linear_forward_shared_workspace(const LinearForwardShared& a, const Context& c) {
+  size_t few = 0;
+  for (int i = 0; i < a.kLayers; ++i) {
+    if (!a.layers[i].weight.present) continue;
+    const size_t bytes = linear_forward_workspace(a.alone(i), c);
+    if (bytes > few) few = bytes;
+  }
+  if (a.x.rows() <= kMatvecRows) return few;
+  const size_t many = workspace_bytes(problem(a), c.threads);
+  return many > few ? many : few;
+}
+
+void linear_forward_shared(const LinearForwardShared& a, Context& c) {
+  for (int i = 0; i < a.kLayers; ++i) {
+    if (!a.layers[i].weight.present) continue;
+    if (a.x.rows() <= kMatvecRows)
+      linear_forward(a.alone(i), c);
+    else
+      require_types(a.alone(i));
+  }
+  if (a.x.rows() > kMatvecRows) multiply(problem(a), c.workspace, c.threads);
+}
+
+size_t linear_backward_input_shared_workspace(const LinearBackwardInputShared& a, const Context& c) {
+  return workspace_bytes(problem(a), c.threads);
+}
+
+void linear_backward_input_shared(const LinearBackwardInputShared& a, Context& c) {
+  for (int i = 0; i < a.kLayers; ++i)
+    if (a.layers[i].weight.present) require_types(a.alone(i));
   multiply(problem(a), c.workspace, c.threads);
 }
 

@@ -25,7 +25,13 @@ void linear_forward(const LinearForward& a, Context&) {
   store(a.y, y);
 }
 
-void linear_backward_input(const LinearBackwardInput& a, Context&) {
+void linear_forward_shared(const LinearForwardShared& a, Context& c) {
+  for (int i = 0; i < a.kLayers; ++i)
+    if (a.layers[i].weight.present) linear_forward(a.alone(i), c);
+}
+
+// dy weight [+ tail_scale * tail_dy tail_weight]
+static Matrix input_gradient(const LinearBackwardInput& a) {
   const Matrix dy = load(a.dy), w = load(a.weight);
   Matrix dx(dy.rows, w.cols);
   for (int64_t n = 0; n < dy.rows; ++n)
@@ -37,10 +43,26 @@ void linear_backward_input(const LinearBackwardInput& a, Context&) {
       for (int64_t r = 0; r < tw.rows; ++r)
         for (int64_t k = 0; k < w.cols; ++k) dx(n, k) += a.tail_scale * tdy(n, r) * tw(r, k);
   }
+  return dx;
+}
+
+void linear_backward_input(const LinearBackwardInput& a, Context&) {
+  Matrix dx = input_gradient(a);
   if (a.accumulate)
     for (int64_t n = 0; n < dx.rows; ++n)
       for (int64_t k = 0; k < dx.cols; ++k) dx(n, k) += at(a.dx, n, k);
   store(a.dx, dx);
+}
+
+void linear_backward_input_shared(const LinearBackwardInputShared& a, Context&) {
+  Matrix sum(a.dx.rows(), a.dx.cols());
+  for (int i = 0; i < a.kLayers; ++i) {
+    if (!a.layers[i].weight.present) continue;
+    const Matrix dx = input_gradient(a.alone(i));
+    for (int64_t n = 0; n < dx.rows; ++n)
+      for (int64_t k = 0; k < dx.cols; ++k) sum(n, k) += dx(n, k);
+  }
+  store(a.dx, sum);
 }
 
 // scale * dy^T x

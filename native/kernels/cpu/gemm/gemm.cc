@@ -10,10 +10,11 @@ namespace nft::cpu::NFT_ISA::gemm {
 
 namespace {
 
-// Slots of the inner dimension packed at a time. Longer products make several passes over a tile buffer in the workspace.
-constexpr int64_t kPassSteps = 1536;
-constexpr int kPassBlocks = 100;
-static_assert(kPassBlocks >= kPassSteps / 16 + 2, "blocks of at least 32 elements, and a rest of either segment");
+// Slots of the inner dimension packed at a time: 1536 inputs and a low-rank tail. Longer products make several passes over
+// a tile buffer in the workspace.
+constexpr int64_t kPassSteps = 1664;
+constexpr int kPassBlocks = 112;
+static_assert(kPassBlocks >= kPassSteps / 16 + kMaxSegments, "blocks of at least 32 elements, and a rest of every segment");
 // Rows of packed A that stay in the second-level cache while panels of B stream by.
 constexpr int64_t kCachedBytes = 512 << 10;
 // Below this many multiply-adds waking other threads costs more than it saves.
@@ -38,12 +39,12 @@ struct Plan {
 };
 
 // steps: of the whole inner dimension.
-Plan make_plan(int64_t rows, int64_t cols, int64_t steps, int threads) {
+Plan make_plan(int64_t rows, int64_t col_panels, int64_t steps, int threads) {
   Plan p;
   const int64_t limit = operand_limit(threads);
   p.pass_steps = min64(steps, kPassSteps);
   p.row_panels = ceil_div(rows, kTileRows);
-  p.col_panels = ceil_div(cols, kTileCols);
+  p.col_panels = col_panels;
   const int64_t a_panel = p.pass_steps * kRowPanelSlots * 4, b_panel = p.pass_steps * kColPanelSlots * 4;
   p.max_rows = a_panel == 0 ? p.row_panels : min64(p.row_panels, limit / a_panel);
   p.max_cols = b_panel == 0 ? p.col_panels : min64(p.col_panels, limit / b_panel);
@@ -58,30 +59,30 @@ Plan make_plan(int64_t rows, int64_t cols, int64_t steps, int threads) {
 size_t bytes_of(const Plan& p) { return static_cast<size_t>(p.a_bytes + p.b_bytes + p.tile_bytes); }
 
 struct Block {
-  const Segment* segment;
+  int segment;
   int64_t begin, length;  // inner elements of the segment
   int64_t offset, steps;  // slots of the pass before it, and its own
 };
 
 NFT_INLINE int64_t steps_of(int64_t elements, int depth) { return ceil_div(elements, depth); }
 
-// Cuts main, then tail, into blocks, a pass at a time.
+// Cuts the segments into blocks, a pass at a time.
 class Passes {
  public:
-  Passes(const Problem& p, int depth, int64_t block)
-      : problem_(p), depth_(depth), block_(p.inner_block > 0 ? p.inner_block : block), segment_(&p.main) {}
+  Passes(const JointProblem& p, int depth, int64_t block)
+      : problem_(p), depth_(depth), block_(p.inner_block > 0 ? p.inner_block : block) {}
   // Fills blocks with the next pass; the number of blocks, 0 after the last.
   int next(Block* blocks, int64_t* steps) {
     int count = 0;
     *steps = 0;
-    while (count < kPassBlocks) {
-      if (at_ == segment_->inner) {
-        if (segment_ == &problem_.tail) break;
-        segment_ = &problem_.tail;
+    while (count < kPassBlocks && segment_ < problem_.segment_count) {
+      const int64_t inner = problem_.segments[segment_].inner;
+      if (at_ == inner) {
+        ++segment_;
         at_ = 0;
         continue;
       }
-      const int64_t length = min64(block_, segment_->inner - at_);
+      const int64_t length = min64(block_, inner - at_);
       const int64_t more = steps_of(length, depth_);
       if (*steps + more > kPassSteps) break;
       blocks[count++] = {segment_, at_, length, *steps, more};
@@ -92,22 +93,42 @@ class Passes {
   }
 
  private:
-  const Problem& problem_;
+  const JointProblem& problem_;
   const int depth_;
   const int64_t block_;
-  const Segment* segment_;
+  int segment_ = 0;
   int64_t at_ = 0;
 };
 
+struct ColumnPanel {
+  const JointProblem::Part* part;
+  int64_t col;
+  int count;
+};
+
+// Panel of columns `index`, counted through all parts.
+NFT_INLINE ColumnPanel column_panel(const JointProblem& p, int64_t index) {
+  const JointProblem::Part* part = p.parts;
+  for (int64_t panels; index >= (panels = ceil_div(part->cols, kTileCols)); ++part) index -= panels;
+  const int64_t col = index * kTileCols;
+  return {part, col, static_cast<int>(min64(kTileCols, part->cols - col))};
+}
+
+int64_t count_column_panels(const JointProblem& p) {
+  int64_t panels = 0;
+  for (int i = 0; i < p.part_count; ++i) panels += ceil_div(p.parts[i].cols, kTileCols);
+  return panels;
+}
+
 // One superblock of C in one pass.
 struct Superblock {
-  const Problem* problem;
+  const JointProblem* problem;
   const Block* blocks;
   int block_count;
   int64_t steps;
   bool first_pass, last_pass;
   int64_t row0, rows, row_panels;  // row panel p: rows row0 + rows * p / row_panels ...
-  int64_t col0, cols, col_panels;  // column panel q: columns col0 + q * kTileCols ...
+  int64_t col_panel0, col_panels;  // column panel q: that of C with number col_panel0 + q
   Slot *a, *b;
   float* tiles;
 
@@ -140,7 +161,7 @@ NFT_INLINE void for_pack_steps(const Block& block, Layout layout, F&& f) {
 template <class Panel>
 void pack_row_panels(const Superblock& s, int64_t begin, int64_t end) {
   for (int i = 0; i < s.block_count; ++i) {
-    const Segment& seg = *s.blocks[i].segment;
+    const JointProblem::Slice& seg = s.problem->segments[s.blocks[i].segment];
     with_float_type(seg.a.dtype, [&](auto type) {
       for_pack_steps<Panel>(s.blocks[i], seg.a_layout, [&](const Block& part) {
         for (int64_t p = begin; p < end; ++p) {
@@ -154,22 +175,36 @@ void pack_row_panels(const Superblock& s, int64_t begin, int64_t end) {
   }
 }
 
-// Column panels [begin, end).
+// Column panels [begin, end), all of one part.
 template <class Panel>
-void pack_col_panels(const Superblock& s, int64_t begin, int64_t end) {
+void pack_part_panels(const Superblock& s, const JointProblem::Part& part, int64_t begin, int64_t end) {
   for (int i = 0; i < s.block_count; ++i) {
-    const Segment& seg = *s.blocks[i].segment;
-    with_storage(seg.b.dtype, [&](auto row) {
-      for_pack_steps<Panel>(s.blocks[i], seg.b_layout, [&](const Block& part) {
+    const int segment = s.blocks[i].segment;
+    if (!part.takes[segment]) continue;
+    const Matrix& matrix = part.b[segment];
+    const Layout layout = s.problem->segments[segment].b_layout;
+    with_storage(matrix.dtype, [&](auto row) {
+      for_pack_steps<Panel>(s.blocks[i], layout, [&](const Block& block) {
         for (int64_t q = begin; q < end; ++q) {
-          Slot* dst = s.b + (q * s.steps + part.offset) * kColPanelSlots;
-          const int64_t col = q * kTileCols, count = min64(kTileCols, s.cols - col);
-          for (int64_t v = 0; v < count; v += kLanes)
-            pack_operand<Panel, decltype(row)>(seg.b, seg.b_layout, s.col0 + col + v, min64(kLanes, count - v), part, 1,
+          Slot* dst = s.b + (q * s.steps + block.offset) * kColPanelSlots;
+          const ColumnPanel panel = column_panel(*s.problem, s.col_panel0 + q);
+          for (int v = 0; v < panel.count; v += kLanes)
+            pack_operand<Panel, decltype(row)>(matrix, layout, panel.col + v, min64(kLanes, panel.count - v), block, 1,
                                                dst + v, kColPanelSlots);
         }
       });
     });
+  }
+}
+
+// Column panels [begin, end).
+template <class Panel>
+void pack_col_panels(const Superblock& s, int64_t begin, int64_t end) {
+  while (begin < end) {
+    const ColumnPanel first = column_panel(*s.problem, s.col_panel0 + begin);
+    const int64_t rest = ceil_div(first.part->cols - first.col, kTileCols), count = min64(rest, end - begin);
+    pack_part_panels<Panel>(s, *first.part, begin, begin + count);
+    begin += count;
   }
 }
 
@@ -179,17 +214,19 @@ void compute_tile(const Superblock& s, int64_t p, int64_t q) {
   float* tile = s.tiles ? s.tiles + (p * s.col_panels + q) * kTileSize : local;
   const int64_t row = s.panel_row(p);
   const int rows = static_cast<int>(s.panel_row(p + 1) - row);
-  const int cols = static_cast<int>(min64(kTileCols, s.cols - q * kTileCols));
-  const Microkernel kernel = choose_microkernel<Panel>(rows, cols > kLanes ? 2 : 1);
+  const ColumnPanel panel = column_panel(*s.problem, s.col_panel0 + q);
+  const Microkernel kernel = choose_microkernel<Panel>(rows, panel.count > kLanes ? 2 : 1);
   const Slot* a = s.a + p * s.steps * kRowPanelSlots;
   const Slot* b = s.b + q * s.steps * kColPanelSlots;
+  bool first = s.first_pass;
   for (int i = 0; i < s.block_count; ++i) {
     const Block& block = s.blocks[i];
-    const bool first = s.first_pass && i == 0;
+    if (!panel.part->takes[block.segment]) continue;
     kernel(block.steps, a + block.offset * kRowPanelSlots, b + block.offset * kColPanelSlots, tile, first);
+    first = false;
   }
-  if (s.block_count == 0) std::memset(tile, 0, sizeof(local));  // an empty sum
-  if (s.last_pass) finish_tile(s.problem->out, tile, kTileCols, s.row0 + row, rows, s.col0 + q * kTileCols, cols);
+  if (first) std::memset(tile, 0, sizeof(local));  // an empty sum
+  if (s.last_pass) finish_tile(panel.part->out, tile, kTileCols, s.row0 + row, rows, panel.col, panel.count);
 }
 
 // Tiles [begin, end) of the superblock, counted chunk of row panels by chunk, in it column by column.
@@ -208,19 +245,36 @@ void compute_tiles(const Superblock& s, int64_t begin, int64_t end) {
   }
 }
 
-int64_t total_steps(const Problem& p, int depth) { return steps_of(p.main.inner, depth) + steps_of(p.tail.inner, depth); }
+// Of all segments.
+int64_t total_inner(const JointProblem& p) {
+  int64_t inner = 0;
+  for (int i = 0; i < p.segment_count; ++i) inner += p.segments[i].inner;
+  return inner;
+}
+
+int64_t total_cols(const JointProblem& p) {
+  int64_t cols = 0;
+  for (int i = 0; i < p.part_count; ++i) cols += p.parts[i].cols;
+  return cols;
+}
+
+int64_t total_steps(const JointProblem& p, int depth) {
+  int64_t steps = 0;
+  for (int i = 0; i < p.segment_count; ++i) steps += steps_of(p.segments[i].inner, depth);
+  return steps;
+}
 
 template <class Panel>
-void multiply_panels(const Problem& problem, void* workspace, int threads) {
-  const int64_t steps = total_steps(problem, Panel::kDepth), inner = problem.main.inner + problem.tail.inner;
-  const Plan plan = make_plan(problem.rows, problem.cols, steps, threads);
+void multiply_panels(const JointProblem& problem, void* workspace, int threads) {
+  const int64_t steps = total_steps(problem, Panel::kDepth);
+  const Plan plan = make_plan(problem.rows, count_column_panels(problem), steps, threads);
   if (multiply_narrow<Panel>(problem, workspace, bytes_of(plan), threads)) return;
-  const int workers = problem.rows * problem.cols * inner < kParallelWork ? 1 : threads;
+  const int workers = problem.rows * total_cols(problem) * total_inner(problem) < kParallelWork ? 1 : threads;
   char* memory = static_cast<char*>(workspace);
 
   const int64_t row_blocks = ceil_div(plan.row_panels, plan.max_rows), col_blocks = ceil_div(plan.col_panels, plan.max_cols);
-  const int64_t col_step = ceil_div(plan.col_panels, col_blocks) * kTileCols;
-  for (int64_t col0 = 0; col0 < problem.cols; col0 += col_step) {
+  const int64_t col_step = ceil_div(plan.col_panels, col_blocks);
+  for (int64_t col0 = 0; col0 < plan.col_panels; col0 += col_step) {
     for (int64_t block = 0; block < row_blocks; ++block) {
       Superblock s;
       s.problem = &problem;
@@ -231,9 +285,8 @@ void multiply_panels(const Problem& problem, void* workspace, int threads) {
       s.row0 = min64(panel0 * kTileRows, problem.rows);
       s.rows = min64(panel1 * kTileRows, problem.rows) - s.row0;
       s.row_panels = panel1 - panel0;
-      s.col0 = col0;
-      s.cols = min64(col_step, problem.cols - col0);
-      s.col_panels = ceil_div(s.cols, kTileCols);
+      s.col_panel0 = col0;
+      s.col_panels = min64(col_step, plan.col_panels - col0);
 
       Block blocks[kPassBlocks];
       Passes passes(problem, Panel::kDepth, Panel::kBlock);
@@ -260,31 +313,53 @@ void multiply_panels(const Problem& problem, void* workspace, int threads) {
   }
 }
 
-bool is_bf16(const Segment& s) {
-  return s.inner == 0 || (s.a.dtype == DType::bf16 && s.b.dtype == DType::bf16 && s.a_scale == 1);
+// Whether to multiply in bf16, where the processor can: exact where all operands are bf16; where the activations (the first
+// segment) and the result are, operands in a finer format are rounded to bf16 as well.
+bool part_in_bf16(const JointProblem& p, const JointProblem::Part& part) {
+  if (p.segments[0].a.dtype == DType::bf16 && part.out.dtype == DType::bf16) return true;
+  for (int i = 0; i < p.segment_count; ++i) {
+    const JointProblem::Slice& s = p.segments[i];
+    if (!part.takes[i] || s.inner == 0) continue;
+    if (s.a.dtype != DType::bf16 || part.b[i].dtype != DType::bf16 || s.a_scale != 1) return false;
+  }
+  return true;
 }
 
-// Whether to multiply in bf16, where the processor can: exact where all operands are bf16; where the activations and the
-// result are, operands in a finer format are rounded to bf16 as well.
-bool in_bf16(const Problem& p) {
-  if (p.main.a.dtype == DType::bf16 && p.out.dtype == DType::bf16) return kHasBf16Panel;
-  return kHasBf16Panel && is_bf16(p.main) && is_bf16(p.tail);
+bool in_bf16(const JointProblem& p) {
+  for (int i = 0; i < p.part_count; ++i)
+    if (!part_in_bf16(p, p.parts[i])) return false;
+  return kHasBf16Panel;
+}
+
+JointProblem joint(const Problem& p) {
+  JointProblem j;
+  j.rows = p.rows;
+  j.inner_block = p.inner_block;
+  j.part_count = 1;
+  j.parts[0].cols = p.cols;
+  j.parts[0].out = p.out;
+  j.take(0, j.add(p.main), p.main.b);
+  if (p.tail.inner > 0) j.take(0, j.add(p.tail), p.tail.b);
+  return j;
 }
 
 }  // namespace
 
-size_t workspace_bytes(const Problem& p, int threads) {
-  if (p.rows == 0 || p.cols == 0) return 0;
-  const int depth = in_bf16(p) ? 2 : 1;
-  return bytes_of(make_plan(p.rows, p.cols, total_steps(p, depth), threads));
+size_t workspace_bytes(const JointProblem& p, int threads) {
+  if (p.rows == 0 || total_cols(p) == 0) return 0;
+  return bytes_of(make_plan(p.rows, count_column_panels(p), total_steps(p, in_bf16(p) ? 2 : 1), threads));
 }
 
-void multiply(const Problem& problem, void* workspace, int threads) {
-  if (problem.rows == 0 || problem.cols == 0) return;
+void multiply(const JointProblem& p, void* workspace, int threads) {
+  if (p.rows == 0 || total_cols(p) == 0) return;
 #if NFT_HAS_BF16_DOT
-  if (in_bf16(problem)) return multiply_panels<Bf16Panel>(problem, workspace, threads);
+  if (in_bf16(p)) return multiply_panels<Bf16Panel>(p, workspace, threads);
 #endif
-  multiply_panels<F32Panel>(problem, workspace, threads);
+  multiply_panels<F32Panel>(p, workspace, threads);
 }
+
+size_t workspace_bytes(const Problem& p, int threads) { return workspace_bytes(joint(p), threads); }
+
+void multiply(const Problem& p, void* workspace, int threads) { multiply(joint(p), workspace, threads); }
 
 }  // namespace nft::cpu::NFT_ISA::gemm

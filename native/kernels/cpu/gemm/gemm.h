@@ -1,5 +1,7 @@
 #pragma once
 // C [rows, cols] = A B + A_tail B_tail with one epilogue: the product behind every linear layer, in all three layouts.
+// Layers that share an input or an input gradient are one product of several parts or segments, so that a shared operand
+// is packed once and a sum is stored once.
 //
 // Blocking (after Goto & van de Geijn 2008; Van Zee & van de Geijn 2015, BLIS): both operands of a superblock of C are
 // packed as panels into the workspace by all threads, then the tiles of the superblock are shared out. Panels are f32, or
@@ -64,6 +66,40 @@ struct Problem {
   int64_t inner_block = 0;  // elements summed before they are added to the others; 0 for the panel's own
 };
 
+constexpr int kMaxSegments = 6, kMaxParts = 3;
+
+// C [rows, sum of the parts' cols]: every part sums the segments it takes along, in order. An element is the same as in a
+// Problem of its part alone, where both multiply in the same type.
+struct JointProblem {
+  struct Slice {  // of the inner dimension
+    Matrix a;
+    Layout a_layout = Layout::outer_rows, b_layout = Layout::outer_rows;
+    int64_t inner = 0;
+    float a_scale = 1;
+  };
+  struct Part {  // columns of C
+    int64_t cols = 0;
+    Matrix b[kMaxSegments];
+    bool takes[kMaxSegments] = {};
+    Output out;
+  };
+  int64_t rows = 0;
+  int segment_count = 0, part_count = 0;
+  Slice segments[kMaxSegments];
+  Part parts[kMaxParts];
+  int64_t inner_block = 0;
+
+  // The number of a new segment with s.a.
+  NFT_MEMBER int add(const Segment& s) {
+    segments[segment_count] = {s.a, s.a_layout, s.b_layout, s.inner, s.a_scale};
+    return segment_count++;
+  }
+  NFT_MEMBER void take(int part, int segment, const Matrix& b) {
+    parts[part].b[segment] = b;
+    parts[part].takes[segment] = true;
+  }
+};
+
 NFT_INLINE Output output(const Tensor& t) {
   Output o;
   o.data = t.data;
@@ -74,7 +110,9 @@ NFT_INLINE Output output(const Tensor& t) {
 
 // Bytes of workspace, from sizes and types alone; never less for more rows, columns or a longer inner dimension.
 size_t workspace_bytes(const Problem& problem, int threads);
+size_t workspace_bytes(const JointProblem& problem, int threads);
 // workspace: 64-byte aligned, as many bytes as the query says for the same threads.
 void multiply(const Problem& problem, void* workspace, int threads);
+void multiply(const JointProblem& problem, void* workspace, int threads);
 
 }  // namespace nft::cpu::NFT_ISA::gemm

@@ -20,35 +20,51 @@ constexpr int kRows = 4, kVectors = 2, kMostRows = 8;
 // Vectors of columns of the wide operand that a work item covers: a cache line of bf16.
 constexpr int kItemVectors = 2;
 constexpr int64_t kParallelWork = 1 << 17;
+// Slots below which one thread packs sooner than the others wake.
+constexpr int64_t kParallelSlots = 1 << 15;
 
-// The narrow operand as slots [step][stride], its width padded with zeros to whole vectors.
+// The narrow operands, one a part, side by side as slots [step][stride], each padded with zeros to whole vectors.
 struct Narrow {
   Slot* slots;
-  int64_t width, stride;
+  int parts;
+  const Matrix* matrix[kMaxParts];
+  int64_t width[kMaxParts];
+  int64_t stride;
 };
 
 struct Blocks {
   int64_t inner, block;  // elements
 };
 
+NFT_INLINE int64_t padded(int64_t width) { return ceil_div(width, kLanes) * kLanes; }
+
+// Inner elements [begin, end) of one part, from column `first` of the slots on.
 template <class Panel>
-void pack_narrow(const Matrix& m, Layout layout, int64_t inner, const Narrow& narrow, int threads) {
-  constexpr int64_t kChunk = 256;
+void pack_part(const Matrix& m, Layout layout, int64_t width, int64_t begin, int64_t end, const Narrow& narrow,
+               int64_t first) {
   with_storage(m.dtype, [&](auto row) {
     using Row = decltype(row);
-    const int64_t chunks = ceil_div(inner, kChunk), parts = min64(chunks, threads);
-    ThreadPool::instance().run(parts, [&](int64_t t, int) {
-      const int64_t begin = chunks * t / parts * kChunk, end = min64(inner, chunks * (t + 1) / parts * kChunk);
-      for (int64_t v = 0; v < narrow.stride; v += kLanes) {
-        const int count = static_cast<int>(min64(kLanes, narrow.width - v));
-        Slot* dst = narrow.slots + begin / Panel::kDepth * narrow.stride + v;
-        const int stride = static_cast<int>(narrow.stride);
-        if (layout == Layout::outer_rows)
-          pack_rows<Panel, Row>(m, v, count, begin, end - begin, 1, dst, stride);
-        else
-          pack_columns<Panel, Row>(m, v, count, begin, end - begin, 1, dst, stride);
-      }
-    });
+    for (int64_t v = 0; v < width; v += kLanes) {
+      const int count = static_cast<int>(min64(kLanes, width - v));
+      Slot* dst = narrow.slots + begin / Panel::kDepth * narrow.stride + first + v;
+      const int stride = static_cast<int>(narrow.stride);
+      if (layout == Layout::outer_rows)
+        pack_rows<Panel, Row>(m, v, count, begin, end - begin, 1, dst, stride);
+      else
+        pack_columns<Panel, Row>(m, v, count, begin, end - begin, 1, dst, stride);
+    }
+  });
+}
+
+template <class Panel>
+void pack_narrow(const Narrow& narrow, Layout layout, int64_t inner, int threads) {
+  constexpr int64_t kChunk = 256;
+  const int64_t chunks = ceil_div(inner, kChunk), workers = min64(chunks, threads);
+  ThreadPool::instance().run(workers, [&](int64_t t, int) {
+    const int64_t begin = chunks * t / workers * kChunk, end = min64(inner, chunks * (t + 1) / workers * kChunk);
+    int64_t first = 0;
+    for (int i = 0; i < narrow.parts; first += padded(narrow.width[i++]))
+      pack_part<Panel>(*narrow.matrix[i], layout, narrow.width[i], begin, end, narrow, first);
   });
 }
 
@@ -93,15 +109,29 @@ void along_kernel(const char* const* rows, int64_t k, int64_t length, const Slot
     }
 }
 
-// C [rows, width] = wide [rows, inner] narrow.
+// Vectors [begin, end) of the narrow operands' columns, from a tile, to the parts they belong to.
+NFT_INLINE void finish_vectors(const JointProblem& p, const float* tile, int tile_stride, int64_t row0, int rows,
+                               int64_t begin, int64_t end) {
+  int64_t first = 0;  // vector
+  for (int i = 0; i < p.part_count; ++i) {
+    const int64_t vectors = ceil_div(p.parts[i].cols, kLanes), from = begin > first ? begin : first;
+    const int64_t to = min64(end, first + vectors), col = (from - first) * kLanes;
+    if (from < to)
+      finish_tile(p.parts[i].out, tile + (from - begin) * kLanes, tile_stride, row0, rows, col,
+                  static_cast<int>(min64((to - from) * kLanes, p.parts[i].cols - col)));
+    first += vectors;
+  }
+}
+
+// C [rows, width] = wide [rows, inner] narrow, for all parts.
 template <class Panel>
-void multiply_along(const Problem& p, const Narrow& narrow, const Blocks& blocks, int threads) {
+void multiply_along(const JointProblem& p, const Narrow& narrow, const Blocks& blocks, int threads) {
   const int64_t groups = ceil_div(p.rows, kRows);
   const auto group_rows = [&](int64_t g) {
     const int64_t row0 = g * kRows;
     const int count = static_cast<int>(min64(kRows, p.rows - row0));
     const char* rows[kRows];
-    for (int i = 0; i < kRows; ++i) rows[i] = p.main.a.row(row0 + (i < count ? i : count - 1));
+    for (int i = 0; i < kRows; ++i) rows[i] = p.segments[0].a.row(row0 + (i < count ? i : count - 1));
     for (int64_t v = 0; v < narrow.stride / kLanes; v += kVectors) {
       alignas(64) float tile[kRows * kVectors * kLanes];
       const int64_t vectors = min64(kVectors, narrow.stride / kLanes - v);
@@ -114,8 +144,7 @@ void multiply_along(const Problem& p, const Narrow& narrow, const Blocks& blocks
           default: along_kernel<Panel, kVectors>(rows, k, length, slots, narrow.stride, tile, k == 0);
         }
       }
-      const int64_t col = v * kLanes;
-      finish_tile(p.out, tile, kVectors * kLanes, row0, count, col, static_cast<int>(min64(vectors * kLanes, p.cols - col)));
+      finish_vectors(p, tile, kVectors * kLanes, row0, count, v, v + vectors);
     }
   };
   ThreadPool::instance().run(threads, [&](int64_t t, int) {
@@ -144,11 +173,12 @@ void across_kernel(const Matrix& wide, int64_t col, int count, int64_t k, int64_
 
 // narrow^T wide: [width, columns of wide], stored as C or, with `transposed`, as C^T.
 template <class Panel, class Float>
-void multiply_across(const Problem& p, const Matrix& wide, int64_t columns, bool transposed, const Narrow& narrow,
+void multiply_across(const Output& out, const Matrix& wide, int64_t columns, bool transposed, const Narrow& narrow,
                      const Blocks& blocks, int threads) {
+  const int64_t width = narrow.width[0];
   constexpr int kItem = kItemVectors * kLanes;
   constexpr int64_t kGroups = (kNarrow + kMostRows - 1) / kMostRows;
-  const int64_t items = ceil_div(columns, kItem), groups = ceil_div(narrow.width, kMostRows);
+  const int64_t items = ceil_div(columns, kItem), groups = ceil_div(width, kMostRows);
   const auto item_columns = [&](int64_t item) {
     alignas(64) float tiles[kItemVectors][kGroups][kLanes > kMostRows ? kLanes * kLanes : kMostRows * kLanes];
     const int64_t col0 = item * kItem;
@@ -161,7 +191,7 @@ void multiply_across(const Problem& p, const Matrix& wide, int64_t columns, bool
         for (int64_t g = 0; g < groups; ++g) {
           const Slot* slots = narrow.slots + k / Panel::kDepth * narrow.stride + g * kMostRows;
           float* tile = tiles[v][g];
-          if (narrow.width - g * kMostRows <= kMostRows / 2)
+          if (width - g * kMostRows <= kMostRows / 2)
             across_kernel<Panel, Float, kMostRows / 2>(wide, col, count, k, length, slots, narrow.stride, tile, k == 0);
           else
             across_kernel<Panel, Float, kMostRows>(wide, col, count, k, length, slots, narrow.stride, tile, k == 0);
@@ -173,15 +203,15 @@ void multiply_across(const Problem& p, const Matrix& wide, int64_t columns, bool
       const int count = static_cast<int>(min64(kLanes, columns - col));
       for (int64_t g = 0; g < groups; ++g) {
         const int64_t first = g * kMostRows;
-        const int height = static_cast<int>(min64(kMostRows, narrow.width - first));
+        const int height = static_cast<int>(min64(kMostRows, width - first));
         if (!transposed) {
-          finish_tile(p.out, tiles[v][g], kLanes, first, height, col, count);
+          finish_tile(out, tiles[v][g], kLanes, first, height, col, count);
           continue;
         }
         alignas(64) float turned[kLanes * kMostRows];
         for (int i = 0; i < height; ++i)
           for (int j = 0; j < count; ++j) turned[j * kMostRows + i] = tiles[v][g][i * kLanes + j];
-        finish_tile(p.out, turned, kMostRows, col, count, first, height);
+        finish_tile(out, turned, kMostRows, col, count, first, height);
       }
     }
   };
@@ -193,38 +223,46 @@ void multiply_across(const Problem& p, const Matrix& wide, int64_t columns, bool
 }  // namespace
 
 template <class Panel>
-bool multiply_narrow(const Problem& p, void* workspace, size_t bytes, int threads) {
+bool multiply_narrow(const JointProblem& p, void* workspace, size_t bytes, int threads) {
   using Float = std::conditional_t<Panel::kDepth == 2, Bf16, F32>;
-  const Segment& s = p.main;
-  if (p.tail.inner > 0 || s.inner == 0 || s.a_scale != 1) return false;
-  const int workers = p.rows * p.cols * s.inner < kParallelWork ? 1 : threads;
-  const Blocks blocks = {s.inner, p.inner_block > 0 ? p.inner_block : Panel::kBlock};
-  Narrow narrow = {static_cast<Slot*>(workspace), 0, 0};
-  // Packs the narrow operand if it is narrow and small enough.
-  const auto take = [&](const Matrix& m, Layout layout, int64_t width, const Matrix& wide) {
-    narrow.width = width;
-    narrow.stride = ceil_div(width, kLanes) * kLanes;
-    const size_t needed = static_cast<size_t>(narrow.stride * ceil_div(s.inner, Panel::kDepth)) * sizeof(Slot);
-    if (width > kNarrow || needed > bytes || wide.dtype != Float::kDType) return false;
-    pack_narrow<Panel>(m, layout, s.inner, narrow, workers);
-    return true;
+  const JointProblem::Slice& s = p.segments[0];
+  if (p.segment_count > 1 || s.inner == 0 || s.a_scale != 1) return false;
+  const JointProblem::Part& only = p.parts[0];
+  const bool along = s.a_layout == Layout::outer_rows;
+  if (!along && (s.b_layout != Layout::inner_rows || p.part_count > 1)) return false;
+
+  Narrow narrow = {static_cast<Slot*>(workspace), 0, {}, {}, 0};
+  const auto add = [&](const Matrix& m, int64_t width) {
+    narrow.matrix[narrow.parts] = &m;
+    narrow.width[narrow.parts++] = width;
+    narrow.stride += padded(width);
   };
-  if (s.a_layout == Layout::outer_rows) {
-    if (!take(s.b, s.b_layout, p.cols, s.a)) return false;
-    multiply_along<Panel>(p, narrow, blocks, workers);
-    return true;
+  const bool few_columns = along || only.cols <= p.rows;
+  if (few_columns) {
+    for (int i = 0; i < p.part_count; ++i) add(p.parts[i].b[0], p.parts[i].cols);
+  } else {
+    add(s.a, p.rows);
   }
-  if (s.b_layout != Layout::inner_rows) return false;
-  const bool few_columns = p.cols <= p.rows;
-  const Matrix &wide = few_columns ? s.a : s.b, &few = few_columns ? s.b : s.a;
-  if (!take(few, Layout::inner_rows, few_columns ? p.cols : p.rows, wide)) return false;
-  multiply_across<Panel, Float>(p, wide, few_columns ? p.rows : p.cols, few_columns, narrow, blocks, workers);
+  const Matrix& wide = few_columns ? s.a : only.b[0];
+  const size_t needed = static_cast<size_t>(narrow.stride * ceil_div(s.inner, Panel::kDepth)) * sizeof(Slot);
+  if (narrow.stride > kNarrow || needed > bytes || wide.dtype != Float::kDType) return false;
+
+  int64_t cols = 0;
+  for (int i = 0; i < p.part_count; ++i) cols += p.parts[i].cols;
+  const int workers = p.rows * cols * s.inner < kParallelWork ? 1 : threads;
+  const Blocks blocks = {s.inner, p.inner_block > 0 ? p.inner_block : Panel::kBlock};
+  const bool few_slots = needed < kParallelSlots * sizeof(Slot);
+  pack_narrow<Panel>(narrow, along ? s.b_layout : Layout::inner_rows, s.inner, few_slots ? 1 : workers);
+  if (along)
+    multiply_along<Panel>(p, narrow, blocks, workers);
+  else
+    multiply_across<Panel, Float>(only.out, wide, few_columns ? p.rows : only.cols, few_columns, narrow, blocks, workers);
   return true;
 }
 
-template bool multiply_narrow<F32Panel>(const Problem&, void*, size_t, int);
+template bool multiply_narrow<F32Panel>(const JointProblem&, void*, size_t, int);
 #if NFT_HAS_BF16_DOT
-template bool multiply_narrow<Bf16Panel>(const Problem&, void*, size_t, int);
+template bool multiply_narrow<Bf16Panel>(const JointProblem&, void*, size_t, int);
 #endif
 
 }  // namespace nft::cpu::NFT_ISA::gemm
