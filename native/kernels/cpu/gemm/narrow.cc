@@ -17,8 +17,6 @@ constexpr int kRows = 8, kVectors = 3, kMostRows = 16;
 #else
 constexpr int kRows = 4, kVectors = 2, kMostRows = 8;
 #endif
-// Vectors of columns of the wide operand that a work item covers: a cache line of bf16.
-constexpr int kItemVectors = 2;
 constexpr int64_t kParallelWork = 1 << 17;
 // Slots below which one thread packs sooner than the others wake.
 constexpr int64_t kParallelSlots = 1 << 15;
@@ -152,66 +150,81 @@ void multiply_along(const JointProblem& p, const Narrow& narrow, const Blocks& b
   });
 }
 
-// tile [R][kLanes] (+)= R columns of the narrow operand, times count columns of the wide one in rows [k, k + length).
+// How far ahead of the columns at hand memory is asked for.
+constexpr int64_t kAheadBytes = 256;
+
+// chain [R][kLanes] (+)= R columns of the narrow operand, times count columns of the wide one in rows [k, k + length).
 template <class Panel, class Float, int R>
 void across_kernel(const Matrix& wide, int64_t col, int count, int64_t k, int64_t length, const Slot* narrow, int64_t stride,
-                   float* tile, bool first) {
+                   float* chain, bool first) {
   using Source = Slots<Panel, PlainRow<Float>>;
   f32v sum[R];
 #pragma GCC unroll 16
-  for (int i = 0; i < R; ++i) sum[i] = zero();
+  for (int i = 0; i < R; ++i) sum[i] = first ? zero() : F32::load(chain + i * kLanes);
   const f32v one = set1(1);
+  const char* ahead = wide.row(k) + row_offset(wide.dtype, col) + kAheadBytes;
   for (int64_t n = 0; n < length; n += Panel::kDepth, narrow += stride) {
     const int depth = length - n < Panel::kDepth ? static_cast<int>(length - n) : Panel::kDepth;
     const u32v x = as_u32(count == kLanes ? Source::across(wide, k + n, depth, col, one)
                                           : Source::across(wide, k + n, depth, col, count, one));
+    for (int i = 0; i < Panel::kDepth; ++i) prefetch(ahead + (n + i) * wide.stride_bytes);
 #pragma GCC unroll 16
     for (int i = 0; i < R; ++i) sum[i] = Panel::multiply_add(set1_u32(narrow[i]), x, sum[i]);
   }
-  for (int i = 0; i < R; ++i) F32::store(tile + i * kLanes, first ? sum[i] : F32::load(tile + i * kLanes) + sum[i]);
+#pragma GCC unroll 16
+  for (int i = 0; i < R; ++i) F32::store(chain + i * kLanes, sum[i]);
 }
 
-// narrow^T wide: [width, columns of wide], stored as C or, with `transposed`, as C^T.
+constexpr int kTile = kMostRows * kLanes, kTiles = 16;  // chains that stay in the first-level cache
+
+// narrow^T wide: [width, columns of wide], stored as C or, with `transposed`, as C^T. Few rows of the wide operand at a time
+// are read from left to right: its columns lie too far apart in memory to be followed downwards.
 template <class Panel, class Float>
 void multiply_across(const Output& out, const Matrix& wide, int64_t columns, bool transposed, const Narrow& narrow,
                      const Blocks& blocks, int threads) {
-  const int64_t width = narrow.width[0];
-  constexpr int kItem = kItemVectors * kLanes;
-  constexpr int64_t kGroups = (kNarrow + kMostRows - 1) / kMostRows;
-  const int64_t items = ceil_div(columns, kItem), groups = ceil_div(width, kMostRows);
+  constexpr int64_t kRowsAtOnce = 16 * Panel::kDepth;
+  const int64_t width = narrow.width[0], groups = ceil_div(width, kMostRows), vectors = ceil_div(columns, kLanes);
+  // Equal shares of the columns, as many for every thread.
+  const int64_t items = min64(vectors, ceil_div(ceil_div(vectors, kTiles / groups), threads) * threads);
+
   const auto item_columns = [&](int64_t item) {
-    alignas(64) float tiles[kItemVectors][kGroups][kLanes > kMostRows ? kLanes * kLanes : kMostRows * kLanes];
-    const int64_t col0 = item * kItem;
-    const int vectors = static_cast<int>(ceil_div(min64(kItem, columns - col0), kLanes));
+    alignas(64) float chains[kTiles * kTile], sums[kTiles * kTile];
+    const int64_t vector0 = vectors * item / items, count = vectors * (item + 1) / items - vector0, tiles = count * groups;
     for (int64_t k = 0; k < blocks.inner; k += blocks.block) {
       const int64_t length = min64(blocks.block, blocks.inner - k);
-      for (int v = 0; v < vectors; ++v) {
-        const int64_t col = col0 + v * kLanes;
-        const int count = static_cast<int>(min64(kLanes, columns - col));
-        for (int64_t g = 0; g < groups; ++g) {
-          const Slot* slots = narrow.slots + k / Panel::kDepth * narrow.stride + g * kMostRows;
-          float* tile = tiles[v][g];
-          if (width - g * kMostRows <= kMostRows / 2)
-            across_kernel<Panel, Float, kMostRows / 2>(wide, col, count, k, length, slots, narrow.stride, tile, k == 0);
-          else
-            across_kernel<Panel, Float, kMostRows>(wide, col, count, k, length, slots, narrow.stride, tile, k == 0);
+      for (int64_t n = 0; n < length; n += kRowsAtOnce) {
+        const int64_t rows = min64(kRowsAtOnce, length - n);
+        for (int64_t v = 0; v < count; ++v) {
+          const int64_t col = (vector0 + v) * kLanes;
+          const int lanes = static_cast<int>(min64(kLanes, columns - col));
+          for (int64_t g = 0; g < groups; ++g) {
+            const Slot* slots = narrow.slots + (k + n) / Panel::kDepth * narrow.stride + g * kMostRows;
+            float* chain = chains + (v * groups + g) * kTile;
+            if (width - g * kMostRows <= kMostRows / 2)
+              across_kernel<Panel, Float, kMostRows / 2>(wide, col, lanes, k + n, rows, slots, narrow.stride, chain, n == 0);
+            else
+              across_kernel<Panel, Float, kMostRows>(wide, col, lanes, k + n, rows, slots, narrow.stride, chain, n == 0);
+          }
         }
       }
+      for (int64_t i = 0; i < tiles * kTile; i += kLanes)
+        F32::store(sums + i, k == 0 ? F32::load(chains + i) : F32::load(sums + i) + F32::load(chains + i));
     }
-    for (int v = 0; v < vectors; ++v) {
-      const int64_t col = col0 + v * kLanes;
-      const int count = static_cast<int>(min64(kLanes, columns - col));
+    for (int64_t v = 0; v < count; ++v) {
+      const int64_t col = (vector0 + v) * kLanes;
+      const int lanes = static_cast<int>(min64(kLanes, columns - col));
       for (int64_t g = 0; g < groups; ++g) {
         const int64_t first = g * kMostRows;
         const int height = static_cast<int>(min64(kMostRows, width - first));
+        const float* tile = sums + (v * groups + g) * kTile;
         if (!transposed) {
-          finish_tile(out, tiles[v][g], kLanes, first, height, col, count);
+          finish_tile(out, tile, kLanes, first, height, col, lanes);
           continue;
         }
         alignas(64) float turned[kLanes * kMostRows];
         for (int i = 0; i < height; ++i)
-          for (int j = 0; j < count; ++j) turned[j * kMostRows + i] = tiles[v][g][i * kLanes + j];
-        finish_tile(out, turned, kMostRows, col, count, first, height);
+          for (int j = 0; j < lanes; ++j) turned[j * kMostRows + i] = tile[i * kLanes + j];
+        finish_tile(out, turned, kMostRows, col, lanes, first, height);
       }
     }
   };
