@@ -14,10 +14,19 @@ function visiblePairs({ cuQ, cuK }) {
 }
 
 const product = (a, b) => 2 * rows(a) * cols(a) * b;
+/** Sum over the layers of a shared op: their arguments without the position. */
+const layers = (args, f) =>
+  [0, 1, 2]
+    .map((i) => (name) => args[`${name}${i}`])
+    .filter((of) => of('weight'))
+    .reduce((total, of) => total + f(of), 0);
+const withTail = (a, b, tail) => product(a, b) + (tail ? product(tail, b) : 0);
 const attention = (args, products) => 2 * products * visiblePairs(args) * cols(args.q);
 const flopsOf = {
-  linear_forward: ({ x, weight, tailX }) => product(x, rows(weight)) + (tailX ? product(tailX, rows(weight)) : 0),
-  linear_backward_input: ({ dy, weight, tailDy }) => product(dy, cols(weight)) + (tailDy ? product(tailDy, cols(weight)) : 0),
+  linear_forward: ({ x, weight, tailX }) => withTail(x, rows(weight), tailX),
+  linear_backward_input: ({ dy, weight, tailDy }) => withTail(dy, cols(weight), tailDy),
+  linear_forward_shared: (args) => layers(args, (of) => withTail(args.x, rows(of('weight')), of('tailX'))),
+  linear_backward_input_shared: (args) => layers(args, (of) => withTail(of('dy'), cols(of('weight')), of('tailDy'))),
   linear_backward_weight: ({ dy, x }) => product(dy, cols(x)),
   linear_backward_weight_update: ({ dy, x }) => product(dy, cols(x)),
   linear_cross_entropy: ({ h, weight, dh, dweight }) => product(h, rows(weight)) * (1 + (dh ? 1 : 0) + (dweight ? 1 : 0)),
@@ -31,7 +40,7 @@ const flopsOf = {
 export function productsOf(op, args) {
   const flops = flopsOf[op]?.(args);
   if (flops === undefined) return undefined;
-  const { dtype } = args.x ?? args.dy ?? args.h ?? args.q;
+  const { dtype } = args.x ?? args.dy ?? args.dy0 ?? args.h ?? args.q;
   return { flops, dtype: dtype === 'bf16' ? 'bf16' : 'f32' };
 }
 
