@@ -13,8 +13,7 @@ using simd::f32v;
 using simd::set1;
 
 constexpr int64_t kSweepKeys = 2048;  // longest sequence a sweep has gradient buffers for
-constexpr double kSweepExcess = 1.5;  // most that the busiest thread of a sweep may exceed the mean: the other schedule
-                                      // takes 1.56 times the work (1 x 1024 tokens, D 64, Zen 4)
+constexpr double kCutWork = 1.56;     // work of a unit that is cut, times that of a sweep (1 x 1024 tokens, D 64, Zen 4)
 
 struct Unit {
   Sequence sequence;
@@ -272,33 +271,27 @@ void run_keys(const AttentionBackward& a, const AttentionBlocks& b, const Unit& 
   write_key_gradients(a, b, s, u.head, u.begin, u.end - u.begin, w);
 }
 
-// visit(cost, unit) for each (sequence, key head).
+// visit(cost, unit) for each (sequence, key head) from number `begin` up to `end`.
 template <class F>
-void for_each_head(const AttentionBackward& a, const AttentionBlocks& b, F&& visit) {
-  for (int64_t s = 0; s + 1 < a.cu_q.num_elements(); ++s) {
+void for_heads(const AttentionBackward& a, const AttentionBlocks& b, int64_t begin, int64_t end, F&& visit) {
+  for (int64_t s = begin / b.kv_heads; s * b.kv_heads < end; ++s) {
     const Sequence sequence = sequence_at(a.cu_q, a.cu_k, s);
     int64_t pairs = 0;
-    for (int64_t begin = 0; begin < sequence.queries; begin += b.block) {
-      const int64_t end = min64(sequence.queries, begin + b.block);
-      const KeyRange range = visible_keys(b, sequence, begin, end);
-      pairs += (end - begin) * max64(0, range.last - range.first);
+    for (int64_t first = 0; first < sequence.queries; first += b.block) {
+      const int64_t last = min64(sequence.queries, first + b.block);
+      const KeyRange range = visible_keys(b, sequence, first, last);
+      pairs += (last - first) * max64(0, range.last - range.first);
     }
-    for (int64_t head = 0; head < b.kv_heads; ++head)
-      visit(max64(1, pairs) * b.group * b.D * 5, Unit{sequence, head, 0, sequence.queries});
+    const int64_t head0 = s * b.kv_heads;
+    for (int64_t i = max64(begin, head0); i < min64(end, head0 + b.kv_heads); ++i)
+      visit(max64(1, pairs) * b.group * b.D * 5, Unit{sequence, i - head0, 0, sequence.queries});
   }
 }
 
-// Whether whole (sequence, head) units fit the buffers and spread evenly: shares as for_units makes them.
-bool sweep_pays(const AttentionBackward& a, const AttentionBlocks& b, int threads) {
-  int64_t total = 0, longest = 0;
-  for_each_head(a, b, [&](int64_t cost, const Unit& u) {
-    total += cost;
-    longest = max64(longest, u.sequence.keys);
-  });
-  if (longest > kSweepKeys) return false;
-  int64_t before = 0, share_cost = 0, worst = 0;
-  int64_t share = 0;
-  for_each_head(a, b, [&](int64_t cost, const Unit&) {
+// Cost of the busiest thread when the first `count` (sequence, head) units are swept: shares as for_units makes them.
+int64_t busiest_share(const AttentionBackward& a, const AttentionBlocks& b, int64_t count, int64_t total, int threads) {
+  int64_t before = 0, share = 0, share_cost = 0, worst = 0;
+  for_heads(a, b, 0, count, [&](int64_t cost, const Unit&) {
     const double middle = static_cast<double>(before) + 0.5 * static_cast<double>(cost);
     const int64_t owner = static_cast<int64_t>(middle / static_cast<double>(total) * threads);
     if (owner != share) share = owner, share_cost = 0;
@@ -306,7 +299,27 @@ bool sweep_pays(const AttentionBackward& a, const AttentionBlocks& b, int thread
     before += cost;
     worst = max64(worst, share_cost);
   });
-  return static_cast<double>(worst) * threads <= kSweepExcess * static_cast<double>(total);
+  return worst;
+}
+
+// How many (sequence, head) units, from the first on, are swept whole; the others are cut, so that all threads share them:
+// those that would leave threads idle, and all of them where a sequence is too long for the buffers.
+int64_t swept_units(const AttentionBackward& a, const AttentionBlocks& b, int64_t units, int threads) {
+  int64_t total = 0, longest = 0;
+  for_heads(a, b, 0, units, [&](int64_t cost, const Unit& u) {
+    total += cost;
+    longest = max64(longest, u.sequence.keys);
+  });
+  if (longest > kSweepKeys) return 0;
+  int64_t best = 0, swept_cost = total;
+  double least = kCutWork * static_cast<double>(total) / threads;
+  for (int64_t count = units; count > 0 && count > units - threads; --count) {
+    const double time = static_cast<double>(busiest_share(a, b, count, swept_cost, threads)) +
+                        kCutWork * static_cast<double>(total - swept_cost) / threads;
+    if (time < least) least = time, best = count;
+    for_heads(a, b, count - 1, count, [&](int64_t cost, const Unit&) { swept_cost -= cost; });
+  }
+  return best;
 }
 
 template <class Operands>
@@ -316,16 +329,15 @@ void run(const AttentionBackward& a, const AttentionBlocks& b, const Context& co
     Workspace w{static_cast<char*>(context.workspace) + share * bytes};
     return take<Operands>(b, key_rows, w);
   };
-  if (sweep_pays(a, b, context.threads)) {
-    for_units<Unit>(
-        context.threads, [&](auto&& visit) { for_each_head(a, b, visit); },
-        [&](const Unit& u, int64_t share) { run_sweep(a, b, u, buffers(share)); });
-    return;
-  }
+  const int64_t units = (a.cu_q.num_elements() - 1) * b.kv_heads, swept = swept_units(a, b, units, context.threads);
+  for_units<Unit>(
+      context.threads, [&](auto&& visit) { for_heads(a, b, 0, swept, visit); },
+      [&](const Unit& u, int64_t share) { run_sweep(a, b, u, buffers(share)); });
+  if (swept == units) return;
   for_units<Unit>(
       context.threads,
       [&](auto&& visit) {
-        for_each_head(a, b, [&](int64_t, const Unit& whole) {
+        for_heads(a, b, swept, units, [&](int64_t, const Unit& whole) {
           const Sequence& s = whole.sequence;
           for (int64_t begin = 0; begin < s.keys; begin += kKeyBlock) {
             const int64_t end = min64(s.keys, begin + kKeyBlock), first = max64(0, begin - s.shift());
@@ -338,7 +350,7 @@ void run(const AttentionBackward& a, const AttentionBlocks& b, const Context& co
   for_units<Unit>(
       context.threads,
       [&](auto&& visit) {
-        for_each_head(a, b, [&](int64_t, const Unit& whole) {
+        for_heads(a, b, swept, units, [&](int64_t, const Unit& whole) {
           const Sequence& s = whole.sequence;
           for (int64_t begin = 0; begin < s.queries; begin += b.block) {
             const int64_t end = min64(s.queries, begin + b.block);
