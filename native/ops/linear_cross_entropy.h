@@ -1,5 +1,5 @@
 #pragma once
-// Head and loss in one: logits = h weight^T are made chunk by chunk in the workspace, never whole.
+// Head and loss in one: logits = h weight^T are made block by block in the workspace, never whole.
 //   z = logits; z = softcap * tanh(z / softcap) if softcap > 0;  nll[n] = logsumexp(z[n]) - z[n, targets[n]]
 //   loss_sum += sum_n weights[n] * nll[n];   dz[n, v] = weights[n] * (softmax(z[n])[v] - [v == targets[n]])
 //   dh = dlogits weight;  dweight += dlogits^T h
@@ -8,7 +8,7 @@
 // to; dweight [V, C] f32 (f64 on ref), added to; lse, nll [N] f32 (f64 on ref), 0 for a token without a target, whose logits
 // are not made at all; dlogits [N, V] bf16 where h is, else f32 (f64 on ref), rows without a target 0: the one way to have
 // them whole, for linear_cross_entropy_update. dh, dweight, dlogits, lse, nll are each made only if present. Sums over V and
-// over N are taken in a fixed order. Chunk size is the kernel's choice.
+// over N are taken in a fixed order. Block sizes are the kernel's choice.
 #include "fields.h"
 
 namespace nft {

@@ -113,6 +113,26 @@ describe.each(devices)('identities on %s', (device) => {
     };
     expect(run(device, 'linear_cross_entropy', args, 'lossSum')[0]).toBeCloseTo(Math.log(v), 5);
   });
+  it.each([NaN, Infinity, -Infinity])('a head input with %s makes the loss NaN, and leaves other tokens alone', (bad) => {
+    const [n, v, c] = [2, 700, 4];
+    const args = (h: readonly number[]): Record<string, Tensor> => ({
+      h: of('f32', [n, c], h),
+      weight: of(
+        'f32',
+        [v, c],
+        Array.from({ length: v * c }, (_, i) => Math.sin(i + 1)),
+      ),
+      targets: of('i32', [n], [650, 7]),
+      weights: of('f32', [n], full(n, 1 / n)),
+      lossSum: of('f64', [1], [0]),
+      dh: of('f32', [n, c], full(n * c, 0)),
+    });
+    expect(run(device, 'linear_cross_entropy', args([1, -2, 0.5, 3, 1, bad, 2, 2]), 'lossSum')[0]).toBeNaN();
+    const alone = run(device, 'linear_cross_entropy', args([1, -2, 0.5, 3, 1, 2, 2, 2]), 'dh').slice(0, c);
+    const beside = run(device, 'linear_cross_entropy', args([1, -2, 0.5, 3, 1, bad, 2, 2]), 'dh');
+    expect(beside.slice(0, c)).toEqual(alone);
+    expect(beside.slice(c)).toEqual([...full(c, NaN)]);
+  });
   it('attention to a single key returns its value', () => {
     const v = [0.5, -1, 2, 3];
     const one = (): Tensor => of('i32', [2], [0, 1]);

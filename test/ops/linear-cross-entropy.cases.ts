@@ -83,6 +83,37 @@ function lossCase(
   };
 }
 
+/** Logits of the first rows of the vocabulary, or of the last ones, tower over those between. */
+function toweringCase(
+  n: number,
+  v: number,
+  c: number,
+  type: DType,
+  softcap: number,
+  rows: 'first' | 'last',
+  outputs: readonly string[],
+): OpCase {
+  const { name, args } = lossCase(n, v, c, type, type, softcap, outputs);
+  const large = (row: number): boolean => (rows === 'last' ? row >= v - 5 : row < 5);
+  const values = Array.from({ length: v * c }, (_, i) => {
+    const row = Math.floor(i / c);
+    return (Math.sin(i * (i % 31)) * (large(row) ? 40 : 1 + (3 * row) / v)) / Math.sqrt(c);
+  });
+  return { name: `${name}, the ${rows} logits tower`, args: { ...args, weight: tensor(type, [v, c], { values }) } };
+}
+
+/** Every target is all but certain. dh is f32, so that no rounding of it hides an error. */
+function certainCase(n: number, v: number, c: number, type: DType, softcap: number): OpCase {
+  const { name, args } = lossCase(n, v, c, type, type, softcap, ['dh', 'lse', 'nll']);
+  const { h, dh, ...rest } = args;
+  const values = ({ weight, targets }: Record<string, Matrix>): number[] =>
+    Array.from({ length: n * c }, (_, i) => {
+      const target = (targets as Matrix).get(Math.floor(i / c));
+      return 3.5 * (target < 0 ? 1 : (weight as Matrix).at(target, i % c));
+    });
+  return { name: `${name}, certain`, args: { ...rest, h: tensor(type, [n, c], { values }), dh: tensor('f32', [n, c]) } };
+}
+
 function updateCases(
   n: number,
   v: number,
@@ -136,6 +167,16 @@ export const suites: OpSuite[] = [
       lossCase(130, 70, 33, 'f32', 'bf16', 30),
       lossCase(700, 40, 16, 'f32', 'f32'), // several chunks of tokens
       lossCase(7, 1100, 16, 'bf16', 'bf16'),
+      lossCase(1100, 40, 16, 'f32', 'f32', 0, ['dh', 'nll']), // several groups of tokens
+      lossCase(1030, 33, 9, 'bf16', 'bf16', 5, ['dh']),
+      lossCase(60, 700, 35, 'bf16', 'bf16', 4, ['dh', 'nll']),
+      toweringCase(20, 700, 32, 'f32', 0, 'last', ['dh', 'lse', 'nll']),
+      toweringCase(20, 700, 32, 'bf16', 0, 'last', ['dh', 'lse', 'nll']),
+      toweringCase(20, 700, 32, 'f32', 30, 'last', ['dh', 'dlogits']),
+      toweringCase(20, 700, 32, 'bf16', 0, 'first', ['dh', 'dweight', 'lse']),
+      certainCase(30, 300, 64, 'f32', 0),
+      certainCase(30, 300, 64, 'bf16', 0),
+      certainCase(30, 300, 64, 'bf16', 40),
       ...weightTypes.map((w) => lossCase(9, 67, 64, 'f32', w)),
       ...weightTypes.map((w) => lossCase(9, 67, 64, 'bf16', w, 2, ['dh', 'lse'])),
       lossCase(11, 50, 16, 'f32', 'f32', 0, []),
@@ -147,6 +188,7 @@ export const suites: OpSuite[] = [
     ],
     bench: [
       lossCase(1024, 49152, 576, 'f32', 'f32', 0, ['dh', 'lse']),
+      lossCase(1024, 49152, 576, 'bf16', 'bf16', 0, ['dh']),
       lossCase(1024, 49152, 576, 'f32', 'q4_1', 0, ['dh', 'lse']),
       lossCase(1024, 49152, 576, 'bf16', 'bf16', 0, ['dh', 'dweight', 'lse']),
     ],
