@@ -7,9 +7,9 @@
 
 namespace nft::cpu::NFT_ISA {
 
-// Tokens whose logits are held at a time where their gradients are wanted: as f32 they take a third of the weight's bytes,
-// so that reading the weight again for each chunk stays cheap beside its products, and memory small beside the weight; or up
-// to 12 MiB. A weight gradient is summed over such chunks in order.
+// Tokens that a weight gradient is summed over at a time, in order, and whose logits are held for it: as f32 they take a
+// third of the weight's bytes, so that reading the weight again for each chunk stays cheap beside its products, and memory
+// small beside the weight; or up to 12 MiB.
 NFT_INLINE int64_t cross_entropy_chunk(const Tensor& weight) {
   const int64_t bytes = weight.dtype == DType::f32 ? 4 : 2;
   const int64_t third = weight.cols() * bytes / 12, few = (12 << 20) / (4 * max64(1, weight.rows()));
