@@ -9,6 +9,9 @@
 
 #include "errors.h"
 
+#if defined(__linux__)
+#include <sched.h>
+#endif
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
 #define NFT_PAUSE() _mm_pause()
@@ -39,6 +42,29 @@ bool wait_briefly(Done done) {
   return done();
 }
 
+// The core this thread runs on; -1 where the system does not say.
+int current_core() {
+#if defined(__linux__)
+  return sched_getcpu();
+#else
+  return -1;
+#endif
+}
+
+// Moves this thread to another core, if it may run on others, without binding it to any.
+void leave_core(int core) {
+#if defined(__linux__)
+  cpu_set_t allowed, others;
+  if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0) return;
+  others = allowed;
+  CPU_CLR(static_cast<size_t>(core), &others);
+  if (CPU_COUNT(&others) > 0 && sched_setaffinity(0, sizeof(others), &others) == 0)
+    sched_setaffinity(0, sizeof(allowed), &allowed);
+#else
+  (void)core;
+#endif
+}
+
 struct Pool {
   std::mutex caller;  // one parallel_for at a time
   std::mutex mutex;
@@ -50,6 +76,7 @@ struct Pool {
   std::atomic<bool> stop{false};
   int threads = 1;
 
+  int caller_core = -1;
   int64_t items = 0;
   ThreadPool::Body body = nullptr;
   void* context = nullptr;
@@ -66,7 +93,10 @@ struct Pool {
     }
   }
 
+  // A scheduler wakes a thread where its waker runs, and sees no reason to part two that both keep that core busy.
   void loop(int thread, uint64_t seen) {
+    constexpr int kPatience = 16;  // jobs: moving costs about one
+    int together = 0;
     for (;;) {
       const auto called = [&] { return epoch.load(std::memory_order_acquire) != seen; };
       if (!wait_briefly(called)) {
@@ -75,6 +105,12 @@ struct Pool {
       }
       seen = epoch.load(std::memory_order_acquire);
       if (stop.load()) return;
+      const int core = current_core();
+      together = core >= 0 && core == caller_core ? together + 1 : 0;
+      if (together == kPatience) {
+        leave_core(core);
+        together = 0;
+      }
       work(thread);
       if (pending.fetch_sub(1, std::memory_order_acq_rel) == 1) {
         std::lock_guard<std::mutex> lock(mutex);  // the caller is either before its check or in wait: no lost wake-up
@@ -142,6 +178,7 @@ void ThreadPool::parallel_for(int64_t items, Body body, void* context) {
   p.body = body;
   p.context = context;
   p.error = nullptr;
+  p.caller_core = current_core();
   p.pending.store(p.threads - 1, std::memory_order_relaxed);
   {
     std::lock_guard<std::mutex> wake_lock(p.mutex);
