@@ -8,8 +8,8 @@ namespace nft::cpu::NFT_ISA::gemm {
 namespace {
 
 constexpr int64_t kParallelWork = 1 << 16;
-constexpr int kGroup = 4;         // rows of the weight at a time
-constexpr int64_t kAhead = 3072;  // bytes to fetch ahead
+constexpr int kGroup = 4;         // rows of the weight whose sums are folded together
+constexpr int64_t kAhead = 3072;  // bytes to fetch ahead of blocks
 
 // A as f32 in the workspace: T rows, each main then tail, both padded with zeros to whole vectors.
 struct Input {
@@ -28,8 +28,7 @@ void unpack_row(const Segment& s, int64_t row, int64_t length, float* dst) {
   }
 }
 
-// Fetches the bytes behind those that are used now: rows are short, and the processor's own prefetching starts anew on each
-// page.
+// Fetches the bytes behind those that are used now: of several rows at a time the processor's own prefetching loses track.
 template <int64_t kBytes>
 NFT_INLINE void prefetch(const char* p) {
 #pragma GCC unroll 8
@@ -46,36 +45,43 @@ void sum_blocks(const float* x, int64_t inner, float* sums) {
   }
 }
 
-// sum[t][r] += products of row r of the weight and row t of the input.
-template <class Row, int T, int R>
-NFT_INLINE void add_products(const Matrix& weight, int64_t row, int64_t inner, const float* x, int64_t x_stride,
-                             f32v (*sum)[kGroup]) {
-  const char* w[R];
-  for (int r = 0; r < R; ++r) w[r] = static_cast<const char*>(weight.data) + (row + r) * weight.stride_bytes;
-  const int64_t whole = inner / kLanes * kLanes;
-  for (int64_t k = 0; k < whole; k += kLanes) {
-    if constexpr (!is_blocked<Row>)
-      prefetch<R * kLanes * sizeof(typename Row::Element)>(w[0] +
-                                                           R * k * static_cast<int64_t>(sizeof(typename Row::Element)));
+// sum[t] += products of a row of the weight and row t of the input. One row after the other: memory is then read from end to
+// end, which the processor's own prefetching follows at full bandwidth. Several sums hide the latency of additions.
+template <class Row, int T>
+NFT_INLINE void add_products(const char* w, int64_t inner, const float* x, int64_t x_stride, f32v (&sum)[T]) {
+  constexpr int kParts = T == 1 ? 4 : T == 2 ? 2 : 1;
+  f32v part[kParts][T];
 #pragma GCC unroll 4
-    for (int r = 0; r < R; ++r) {
-      const f32v wr = Row::load(w[r], k);
+  for (int u = 0; u < kParts; ++u)
 #pragma GCC unroll 8
-      for (int t = 0; t < T; ++t) sum[t][r] = fma(wr, F32::load(x + t * x_stride + k), sum[t][r]);
+    for (int t = 0; t < T; ++t) part[u][t] = u == 0 ? sum[t] : zero();
+  int64_t k = 0;
+  for (; k + kParts * kLanes <= inner; k += kParts * kLanes)
+#pragma GCC unroll 4
+    for (int u = 0; u < kParts; ++u) {
+      const f32v wu = Row::load(w, k + u * kLanes);
+#pragma GCC unroll 8
+      for (int t = 0; t < T; ++t) part[u][t] = fma(wu, F32::load(x + t * x_stride + k + u * kLanes), part[u][t]);
     }
+  for (; k < inner; k += kLanes) {
+    const f32v wk = inner - k < kLanes ? Row::load(w, k, static_cast<int>(inner - k)) : Row::load(w, k);
+#pragma GCC unroll 8
+    for (int t = 0; t < T; ++t) part[0][t] = fma(wk, F32::load(x + t * x_stride + k), part[0][t]);
   }
-  if (whole < inner) {
-#pragma GCC unroll 4
-    for (int r = 0; r < R; ++r) {
-      const f32v wr = Row::load(w[r], whole, static_cast<int>(inner - whole));
 #pragma GCC unroll 8
-      for (int t = 0; t < T; ++t) sum[t][r] = fma(wr, F32::load(x + t * x_stride + whole), sum[t][r]);
-    }
+  for (int t = 0; t < T; ++t) {
+    if constexpr (kParts == 4)
+      sum[t] = (part[0][t] + part[1][t]) + (part[2][t] + part[3][t]);
+    else if constexpr (kParts == 2)
+      sum[t] = part[0][t] + part[1][t];
+    else
+      sum[t] = part[0][t];
   }
 }
 
-// As add_products for one token: the scale is applied once a block, and the minimum meets the sum of the block's x. Headers
-// are converted for some blocks at a time, so that a scale reaches all lanes with its load and minima are summed as vectors.
+// As add_products for R rows and one token, which unpacking bounds and not memory: the scale is applied once a block, and
+// the minimum meets the sum of the block's x. Headers are converted for some blocks at a time, so that a scale reaches all
+// lanes with its load and minima are summed as vectors.
 template <class Block, int R>
 NFT_INLINE void add_block_products(const Matrix& weight, int64_t row, int64_t inner, const float* x, const float* x_sums,
                                    f32v (&sum)[kGroup]) {
@@ -127,21 +133,29 @@ NFT_INLINE f32v reduce_group(f32v (&x)[kGroup]) {
   return sum;
 }
 
+const char* weight_row(const Segment& s, int64_t row) { return static_cast<const char*>(s.b.data) + row * s.b.stride_bytes; }
+
 template <class Row, int T, int R>
 void outputs(const Problem& p, const Input& x, int64_t col) {
+  constexpr bool kBlocks = T == 1 && is_blocked<Row>;
   f32v sum[T][kGroup];
 #pragma GCC unroll 8
   for (int t = 0; t < T; ++t)
 #pragma GCC unroll 4
     for (int r = 0; r < kGroup; ++r) sum[t][r] = zero();
-  if constexpr (T == 1 && is_blocked<Row>)
-    add_block_products<Row, R>(p.main.b, col, p.main.inner, x.data, x.block_sums, sum[0]);
-  else
-    add_products<Row, T, R>(p.main.b, col, p.main.inner, x.data, x.stride, sum);
-  if (p.tail.inner > 0)
-    with_float_type(p.tail.b.dtype, [&](auto type) {
-      add_products<PlainRow<decltype(type)>, T, R>(p.tail.b, col, p.tail.inner, x.data + x.main, x.stride, sum);
-    });
+  if constexpr (kBlocks) add_block_products<Row, R>(p.main.b, col, p.main.inner, x.data, x.block_sums, sum[0]);
+  for (int r = 0; r < R; ++r) {
+    f32v row[T];
+#pragma GCC unroll 8
+    for (int t = 0; t < T; ++t) row[t] = sum[t][r];
+    if constexpr (!kBlocks) add_products<Row, T>(weight_row(p.main, col + r), p.main.inner, x.data, x.stride, row);
+    if (p.tail.inner > 0)
+      with_float_type(p.tail.b.dtype, [&](auto type) {
+        add_products<PlainRow<decltype(type)>, T>(weight_row(p.tail, col + r), p.tail.inner, x.data + x.main, x.stride, row);
+      });
+#pragma GCC unroll 8
+    for (int t = 0; t < T; ++t) sum[t][r] = row[t];
+  }
   const Output& out = p.out;
   const f32v bias = out.bias ? load_float(out.bias_dtype, static_cast<const char*>(out.bias), col, R) : zero();
 #pragma GCC unroll 8
@@ -159,14 +173,13 @@ void outputs(const Problem& p, const Input& x, int64_t col) {
 
 template <class Row, int T>
 void all_outputs(const Problem& p, const Input& x, int threads) {
-  constexpr int kRows = T <= 4 ? kGroup : kGroup / 2;  // as many sums as registers allow
-  const int64_t groups = (p.cols + kRows - 1) / kRows;
+  const int64_t groups = (p.cols + kGroup - 1) / kGroup;
   const int workers = p.cols * (x.main + x.tail) < kParallelWork ? 1 : threads;
   ThreadPool::instance().run(workers, [&](int64_t worker, int) {
     for (int64_t g = groups * worker / workers; g < groups * (worker + 1) / workers; ++g) {
-      const int64_t col = g * kRows;
-      if (col + kRows <= p.cols)
-        outputs<Row, T, kRows>(p, x, col);
+      const int64_t col = g * kGroup;
+      if (col + kGroup <= p.cols)
+        outputs<Row, T, kGroup>(p, x, col);
       else
         for (int64_t c = col; c < p.cols; ++c) outputs<Row, T, 1>(p, x, c);
     }
