@@ -50,24 +50,48 @@ NFT_INLINE f32v finite_maximum(f32v largest) { return simd::select(largest == -k
 
 NFT_INLINE f32v add(f32v x, f32v y) { return x + y; }
 
+// One vector of scores: a row of q with `count` keys, kLanes unless some are missing.
+template <class Operands, class Type>
+NFT_INLINE f32v scores_of_keys(const typename Operands::Unit* q, int64_t stride, const char* key, int64_t key_stride,
+                               int64_t D, int count) {
+  f32v sum[simd::kLanes];
+#pragma GCC unroll 16
+  for (int i = 0; i < simd::kLanes; ++i) sum[i] = simd::zero();
+  for (int64_t c = 0; c < stride; c += simd::kLanes) {
+    const auto qc = Operands::load(q + c);
+#pragma GCC unroll 16
+    for (int i = 0; i < simd::kLanes; ++i)
+      if (i < count)
+        sum[i] = Operands::multiply_add(qc, Operands::template load_units<Type>(key + i * key_stride, D, c), sum[i]);
+  }
+  return simd::fold_rows(sum, add);
+}
+
 // scores[r, j] = q[r] . k[j] for few rows: keys are read as they lie.
 template <class Operands>
 void direct_scores(const AttentionBlocks& b, const typename Operands::Unit* q, int64_t rows, const Tensor& k, int64_t first,
                    int64_t keys, int64_t col, float* scores) {
   const int64_t stride = b.row_units<Operands>(), key_stride = k.stride_bytes();
-  const char* key = element(k, first, col);
-  for (int64_t j = 0; j < keys; j += simd::kLanes, key += simd::kLanes * key_stride)
-    for (int64_t r = 0; r < rows; ++r) {
-      f32v sum[simd::kLanes];
-      for (int i = 0; i < simd::kLanes; ++i) {
-        sum[i] = simd::zero();
-        if (j + i >= keys) continue;
-        for (int64_t c = 0; c < stride; c += simd::kLanes)
-          sum[i] = Operands::multiply_add(Operands::load(q + r * stride + c),
-                                          Operands::load_units(k.dtype, key + i * key_stride, b.D, c), sum[i]);
+  Operands::with_type(k.dtype, [&](auto type) {
+    using Type = decltype(type);
+    const char* key = element(k, first, col);
+    for (int64_t j = 0; j < keys; j += simd::kLanes, key += simd::kLanes * key_stride)
+      for (int64_t r = 0; r < rows; ++r) {
+        const auto* row = q + r * stride;
+        const f32v z = j + simd::kLanes <= keys
+                           ? scores_of_keys<Operands, Type>(row, stride, key, key_stride, b.D, simd::kLanes)
+                           : scores_of_keys<Operands, Type>(row, stride, key, key_stride, b.D, static_cast<int>(keys - j));
+        simd::F32::store(scores + r * kKeyBlock + j, z);
       }
-      simd::F32::store(scores + r * kKeyBlock + j, simd::fold_rows(sum, add));
-    }
+  });
+}
+
+// Asks for n rows of one head: they lie apart in memory, which the processor's own prefetching does not follow.
+void prefetch_rows(const Tensor& t, int64_t first, int64_t n, int64_t col, int64_t D) {
+  const char* p = element(t, first, col);
+  const int64_t bytes = D * element_bytes(t);
+  for (int64_t i = 0; i < n; ++i, p += t.stride_bytes())
+    for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(p + at);
 }
 
 // kLanes rows or fewer of a strip and what their queries see of the key block.
@@ -200,8 +224,15 @@ void run_unit(const AttentionForward& a, const AttentionBlocks& b, const Unit& u
   for (int64_t r = 0; r < rows; ++r) w.largest[r] = -kInfinity, w.sum[r] = 0;
   const bool direct = rows <= kDirectRows;
   const KeyRange range = visible_keys(b, s, u.begin, u.end);
-  for (int64_t first = range.first / kKeyBlock * kKeyBlock; first < range.last; first += kKeyBlock) {
-    const int64_t keys = min64(kKeyBlock, s.keys - first), row = s.k_begin + first, col = u.head * b.D;
+  const int64_t col = u.head * b.D, start = range.first / kKeyBlock * kKeyBlock;
+  const auto fetch_block = [&](int64_t first) {
+    const int64_t row = max64(first, range.first), end = min64(first + kKeyBlock, range.last);
+    for (const Tensor* t : {&a.k, &a.v}) prefetch_rows(*t, s.k_begin + row, end - row, col, b.D);
+  };
+  if (direct) fetch_block(start);
+  for (int64_t first = start; first < range.last; first += kKeyBlock) {
+    const int64_t keys = min64(kKeyBlock, s.keys - first), row = s.k_begin + first;
+    if (direct) fetch_block(first + kKeyBlock);
     if (!direct) pack_transposed<Operands>(a.k, row, keys, col, b.D, w.keys);
     const auto v = Operands::over_rows(a.v, row, keys, col, b.D, b.width, w.values);
     for (int64_t strip = 0; strip < queries; strip += b.strip) strip_forward(a, b, u, strip, first, keys, direct, v, w);

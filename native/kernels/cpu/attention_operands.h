@@ -23,14 +23,20 @@ struct F32Operands {
   static NFT_MEMBER simd::f32v multiply_add(Vector a, Vector b, simd::f32v sum) { return simd::fma(a, b, sum); }
 
   // Units [c, c + kLanes) of n values at p, zeros behind the last.
+  template <class Type>
+  static NFT_MEMBER Vector load_units(const char* p, int64_t n, int64_t c) {
+    const auto* values = reinterpret_cast<const typename Type::Element*>(p) + c;
+    return c + simd::kLanes <= n ? Type::load(values) : Type::load(values, static_cast<int>(n - c));
+  }
   static NFT_MEMBER Vector load_units(DType dtype, const char* p, int64_t n, int64_t c) {
     Vector x = simd::zero();
-    simd::with_float_type(dtype, [&](auto type) {
-      using Type = decltype(type);
-      const auto* values = reinterpret_cast<const typename Type::Element*>(p) + c;
-      x = c + simd::kLanes <= n ? Type::load(values) : Type::load(values, static_cast<int>(n - c));
-    });
+    simd::with_float_type(dtype, [&](auto type) { x = load_units<decltype(type)>(p, n, c); });
     return x;
+  }
+  // Calls f with the type in memory of a tensor, for load_units.
+  template <class F>
+  static NFT_MEMBER void with_type(DType dtype, F&& f) {
+    simd::with_float_type(dtype, f);
   }
 
   // n rows of a tensor as the second operand of a product over them: `width` columns, zeros from D on.
@@ -65,10 +71,16 @@ struct Bf16Operands {
   static NFT_MEMBER Vector broadcast(Unit x) { return simd::set1_u32(x); }
   static NFT_MEMBER simd::f32v multiply_add(Vector a, Vector b, simd::f32v sum) { return simd::dot_bf16(a, b, sum); }
 
-  static NFT_MEMBER Vector load_units(DType, const char* p, int64_t n, int64_t c) {
+  template <class>
+  static NFT_MEMBER Vector load_units(const char* p, int64_t n, int64_t c) {
     const auto* values = reinterpret_cast<const uint16_t*>(p) + 2 * c;
     if (n - 2 * c < 2 * simd::kLanes) return simd::load_u16_pairs(values, static_cast<int>(n - 2 * c));
     return load(reinterpret_cast<const Unit*>(values));
+  }
+  static NFT_MEMBER Vector load_units(DType, const char* p, int64_t n, int64_t c) { return load_units<simd::Bf16>(p, n, c); }
+  template <class F>
+  static NFT_MEMBER void with_type(DType, F&& f) {
+    f(simd::Bf16{});
   }
 
   static RowsView<Unit> over_rows(const Tensor& t, int64_t first, int64_t n, int64_t col, int64_t D, int64_t width,
