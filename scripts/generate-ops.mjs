@@ -47,7 +47,7 @@ ops.forEach((op, index) => {
     }
   }
   if (slot > addon.arguments.length) throw new Error(`${op.name} needs ${slot} argument slots`);
-  lines.push(`  run(context, ${index}, '${op.name}', ${op.workspace});`, '}', '');
+  lines.push(`  run(context, ${index}, '${op.name}', ${op.workspace}, ${slot});`, '}', '');
 });
 const hash = createHash('sha256').update(JSON.stringify(schema)).digest('hex').slice(0, 16);
 const files = {

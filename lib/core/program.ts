@@ -1,3 +1,4 @@
+import { CommandList } from '../native/call.js';
 import { Arena, type ArenaPlan } from './arena.js';
 import type { DeviceName } from './device.js';
 import type { FloatType } from './dtype.js';
@@ -41,5 +42,17 @@ export class Program {
     const arena = new Arena(this.plan);
     body(new Run({ ...this.target, ...context, arena, memory }));
     return arena.finish().peakBytes;
+  }
+
+  /**
+   * The ops of `body` on memory of at least `bytes`, as a list that runs without going through `body` again: for programs whose
+   * arguments are the same every time, tensors' contents aside.
+   */
+  compile(memory: Segment, body: (run: Run) => void): CommandList {
+    const arena = new Arena(this.plan);
+    const commands = new CommandList();
+    body(new Run({ ...this.target, arena, memory, commands }));
+    arena.finish();
+    return commands;
   }
 }

@@ -1,4 +1,4 @@
-import type { OpContext } from '../native/call.js';
+import type { CommandList, OpContext } from '../native/call.js';
 import type { Arena, ArenaRole } from './arena.js';
 import { type DeviceName, deviceIndex } from './device.js';
 import type { DType, FloatType } from './dtype.js';
@@ -20,6 +20,8 @@ export interface RunOptions {
   /** Optimizer step and micro-batch within it: keys of the random numbers. */
   step?: number;
   microBatch?: number;
+  /** Where op calls are noted instead of run. */
+  commands?: CommandList | undefined;
 }
 
 /** One program over an arena: a micro-batch, an evaluation batch, a decoding step. Layers allocate from it and call ops with it. */
@@ -31,6 +33,7 @@ export class Run implements OpContext {
   readonly accumulator: 'f32' | 'f64';
   readonly dry: boolean;
   readonly sink: GradientSink | undefined;
+  readonly commands: CommandList | undefined;
   private readonly arena: Arena;
   private readonly memory: Segment;
   private readonly seed: number;
@@ -47,6 +50,7 @@ export class Run implements OpContext {
     this.memory = options.memory ?? { id: drySegment, bytes: 0 };
     this.arena = options.arena;
     this.sink = options.sink;
+    this.commands = options.commands;
     this.seed = options.seed ?? 0;
     this.step = options.step ?? 0;
     this.microBatch = options.microBatch ?? 0;

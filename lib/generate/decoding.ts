@@ -4,7 +4,9 @@ import { randomKey } from '../core/rng.js';
 import type { Run } from '../core/run.js';
 import type { Tensor } from '../core/tensor.js';
 import { layOutNamed, type TensorSpec } from '../core/tensor-block.js';
+import type { KeyValueCache } from '../layers/attention.js';
 import type { LoadedModel } from '../loaded-model.js';
+import type { CommandList } from '../native/call.js';
 import * as ops from '../native/ops.js';
 import type { ResolvedGenerateOptions } from './options.js';
 
@@ -21,8 +23,10 @@ export class Decoding {
   private readonly model: LoadedModel;
   private readonly chunk: number;
   private readonly buffers: Record<Buffer, Tensor>;
-  private readonly caches: { k: Tensor; v: Tensor; length: number }[];
+  private readonly caches: KeyValueCache[];
   private readonly programs: { prefill: Program; one: Program; sample: Program };
+  /** The program for one token, ready to run. */
+  private readonly next: CommandList;
   private readonly memory: Segment;
   private readonly cacheMemory: Segment;
   private readonly arena: Segment;
@@ -40,7 +44,7 @@ export class Decoding {
     const layout = this.layout();
     const cacheLayout = cacheSpecs(config.layers.length, Math.ceil(capacity / 64) * 64, config.numKvHeads * config.headDim, model.dtype);
     const dry = { buffers: layOutNamed(layout, 'dry').tensors, caches: cachesOf(layOutNamed(cacheLayout, 'dry').tensors) };
-    const record = (rows: number) => new Program(model, (run) => this.forward(rows, capacity - rows, dry.buffers, dry.caches, run));
+    const record = (rows: number) => new Program(model, (run) => this.forward(rows, dry.buffers, dry.caches, run));
     this.programs = {
       prefill: record(this.chunk),
       one: record(1),
@@ -60,6 +64,7 @@ export class Decoding {
       [this.memory, this.cacheMemory, this.arena] = [buffers.segment, cache.segment, arena.segment];
       this.buffers = buffers.tensors;
       this.caches = cachesOf(cache.tensors);
+      this.next = this.programs.one.compile(this.arena, (run) => this.forward(1, this.buffers, this.caches, run));
     } catch (error) {
       owned.forEach(release);
       throw error;
@@ -86,8 +91,8 @@ export class Decoding {
     buffers.cuQ.write([0, rows]);
     buffers.cuK.write([0, filled + rows]);
     buffers.last.write([rows - 1]);
-    const program = rows === 1 ? this.programs.one : this.programs.prefill;
-    program.run(this.arena, (run) => this.forward(rows, filled, buffers, caches, run));
+    if (rows === 1) this.next.run();
+    else this.programs.prefill.run(this.arena, (run) => this.forward(rows, buffers, caches, run));
     this.filled += rows;
   }
 
@@ -133,9 +138,8 @@ export class Decoding {
     };
   }
 
-  private forward(rows: number, filled: number, buffers: Record<Buffer, Tensor>, caches: typeof this.caches, run: Run): void {
+  private forward(rows: number, buffers: Record<Buffer, Tensor>, caches: readonly KeyValueCache[], run: Run): void {
     const { ids, positions, cuQ, cuK, last, logits } = buffers;
-    for (const cache of caches) cache.length = filled;
     const tokens = { ids: ids.slice(0, rows), positions: positions.slice(0, rows), cuQ, cuK, rows: last };
     this.model.lm.decode(tokens, caches, logits, run);
   }
@@ -146,7 +150,7 @@ function cacheSpecs(layers: number, capacity: number, width: number, dtype: Tens
   return Object.fromEntries(names.map((name) => [name, { dtype, shape: [capacity, width] }]));
 }
 
-function cachesOf(tensors: Record<string, Tensor>): { k: Tensor; v: Tensor; length: number }[] {
+function cachesOf(tensors: Record<string, Tensor>): KeyValueCache[] {
   const all = Object.values(tensors);
-  return Array.from({ length: all.length / 2 }, (_, i) => ({ k: all[2 * i] as Tensor, v: all[2 * i + 1] as Tensor, length: 0 }));
+  return Array.from({ length: all.length / 2 }, (_, i) => ({ k: all[2 * i] as Tensor, v: all[2 * i + 1] as Tensor }));
 }

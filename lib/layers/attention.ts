@@ -17,16 +17,16 @@ export interface RopeTable {
 export interface Sequences {
   cuQ: Tensor;
   cuK: Tensor;
+  /** Place of each row in its sequence, [N] i32. */
+  positions: Tensor;
   ropes: RopeTable[];
 }
 
-/** Keys and values of earlier tokens of one layer, for generation. */
+/** Keys and values of one sequence in one layer, row by position, for generation. */
 export interface KeyValueCache {
   /** [capacity, kvHeads * D] */
   k: Tensor;
   v: Tensor;
-  /** Rows filled before this call. */
-  length: number;
 }
 
 export interface AttentionSaved {
@@ -79,7 +79,7 @@ export class Attention implements Module {
     yield this.o.out;
   }
 
-  /** Writes y = x + attention(x). With a cache, k and v are appended to it and all of it is attended to. */
+  /** Writes y = x + attention(x). With a cache, k and v are put in it and attended to there. */
   forward(x: Tensor, y: Tensor, sequences: Sequences, run: Run, keep: boolean, cache?: KeyValueCache): AttentionSaved | undefined {
     const { o } = this;
     const rows = x.rows;
@@ -104,19 +104,16 @@ export class Attention implements Module {
     }
     this.rotate(q, k, sequences, 0, run);
 
-    let [keys, values] = [k, v];
     if (cache) {
-      const end = cache.length + rows;
-      ops.cast(run, { x: k, y: cache.k.slice(cache.length, end) });
-      ops.cast(run, { x: v, y: cache.v.slice(cache.length, end) });
-      [keys, values] = [cache.k.slice(0, end), cache.v.slice(0, end)];
+      ops.indexCopy(run, { x: k, index: sequences.positions, y: cache.k });
+      ops.indexCopy(run, { x: v, index: sequences.positions, y: cache.v });
     }
     const attended = run.empty('attention.o', [rows, o.heads * o.headDim], run.dtype, role);
     const lse = keep ? run.saved('attention.lse', [rows, o.heads], run.accumulator) : undefined;
     ops.attentionForward(run, {
       q,
-      k: keys,
-      v: values,
+      k: cache?.k ?? k,
+      v: cache?.v ?? v,
       cuQ: sequences.cuQ,
       cuK: sequences.cuK,
       o: attended,

@@ -123,7 +123,7 @@ export class CausalLm implements Module {
     run.free(h);
   }
 
-  /** Logits of `rows` after feeding new tokens to the caches, one per layer; caches grow by the tokens given. */
+  /** Logits of `rows` after putting new tokens in the caches, one per layer, at their positions; cuK counts them in. */
   decode(
     tokens: { ids: Tensor; positions: Tensor; cuQ: Tensor; cuK: Tensor; rows: Tensor | undefined },
     caches: readonly KeyValueCache[],
@@ -165,7 +165,7 @@ export class CausalLm implements Module {
   }
 
   private sequences(positions: Tensor, cuQ: Tensor, cuK: Tensor, run: Run): Sequences {
-    return { cuQ, cuK, ropes: this.ropes.map((r) => r.table(positions, run)) };
+    return { cuQ, cuK, positions, ropes: this.ropes.map((r) => r.table(positions, run)) };
   }
 
   private freeSequences(sequences: Sequences, run: Run): void {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { dtypes } from '../core/dtype.js';
 import type { Tensor } from '../core/tensor.js';
 import { FinetuneError, translateNativeError } from './errors.js';
-import { type Addon, addon } from './loader.js';
+import { type Addon, addon, native } from './loader.js';
 import { schemaHash } from './schema-hash.js';
 
 /** What an op call needs besides its arguments: the device, whether to run at all, and where its workspace comes from. */
@@ -14,6 +14,27 @@ export interface OpContext {
   /** Workspace of an op, valid until releaseWorkspace. */
   acquireWorkspace(op: string, bytes: number): { segment: number; offset: number };
   releaseWorkspace(): void;
+  /** Where calls are noted instead of run. */
+  readonly commands?: CommandList | undefined;
+}
+
+/** Op calls with all their arguments, which run again and again in one call of the addon. Contents of tensors may change between runs. */
+export class CommandList {
+  private readonly calls: number[][] = [];
+  private packed: Float64Array | undefined;
+
+  /** Notes a call with the argument slots [0, end). */
+  add(device: number, op: number, threads: number, arguments_: Float64Array): void {
+    this.calls.push([device, op, threads, arguments_.length, ...arguments_]);
+    this.packed = undefined;
+  }
+
+  /** Runs all calls in the order in which they were noted. */
+  run(): void {
+    this.packed ??= Float64Array.from(this.calls.flat());
+    const { packed } = this;
+    native((a) => a.replay(packed));
+  }
 }
 
 let slots: Float64Array | undefined;
@@ -57,8 +78,8 @@ export function setNumber(at: number, value: number): void {
   (slots ?? argumentSlots())[at] = value;
 }
 
-/** Runs op number `index` on the arguments set before. */
-export function run(context: OpContext, index: number, name: string, hasWorkspace: boolean): void {
+/** Runs op number `index` on the arguments set before, in slots below `end`. */
+export function run(context: OpContext, index: number, name: string, hasWorkspace: boolean, end: number): void {
   const a = engine as Addon;
   const s = slots as Float64Array;
   try {
@@ -71,7 +92,8 @@ export function run(context: OpContext, index: number, name: string, hasWorkspac
       s[2] = bytes;
     }
     try {
-      a.call(context.deviceIndex, index, context.dry);
+      if (context.commands) context.commands.add(context.deviceIndex, index, a.threads(), s.subarray(0, end));
+      else a.call(context.deviceIndex, index, context.dry);
     } finally {
       if (bytes > 0) context.releaseWorkspace();
     }

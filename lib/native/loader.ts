@@ -44,6 +44,8 @@ export interface Addon {
   arguments: Float64Array;
   describe(): { ops: OpSchema[]; dtypes: DTypeSchema[]; updates: string[] };
   call(device: number, op: number, dry: boolean): void;
+  /** Calls one after the other: device, op, threads, number of slots and the slots of each (CommandList). */
+  replay(commands: Float64Array): void;
   workspaceBytes(device: number, op: number): number;
   allocate(bytes: number, category: number): number;
   map(path: string): { segment: number; bytes: number };

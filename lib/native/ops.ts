@@ -23,7 +23,7 @@ export function embeddingForward(context: OpContext, a: EmbeddingForwardArgs): v
   setTensor(12, a.weight);
   setTensor(21, a.y);
   setNumber(30, a.scale ?? 1);
-  run(context, 0, 'embedding_forward', false);
+  run(context, 0, 'embedding_forward', false, 31);
 }
 
 /** Arguments of embedding_backward: native/ops. */
@@ -43,7 +43,7 @@ export function embeddingBackward(context: OpContext, a: EmbeddingBackwardArgs):
   setTensor(12, a.dy);
   setTensor(21, a.dweight);
   setNumber(30, a.scale ?? 1);
-  run(context, 1, 'embedding_backward', false);
+  run(context, 1, 'embedding_backward', false, 31);
 }
 
 /** Arguments of embedding_update: native/ops. */
@@ -105,7 +105,7 @@ export function embeddingUpdate(context: OpContext, a: EmbeddingUpdateArgs): voi
   setNumber(58, a.step ?? 1);
   setNumber(59, a.seed ?? 0);
   setNumber(60, a.stochasticRounding ?? 0);
-  run(context, 2, 'embedding_update', true);
+  run(context, 2, 'embedding_update', true, 61);
 }
 
 /** Arguments of rms_norm_forward: native/ops. */
@@ -131,7 +131,7 @@ export function rmsNormForward(context: OpContext, a: RmsNormForwardArgs): void 
   setTensor(30, a.rstd);
   setNumber(39, a.eps ?? 0.00001);
   setNumber(40, a.weightOffset ?? 0);
-  run(context, 3, 'rms_norm_forward', false);
+  run(context, 3, 'rms_norm_forward', false, 41);
 }
 
 /** Arguments of rms_norm_backward: native/ops. */
@@ -163,7 +163,7 @@ export function rmsNormBackward(context: OpContext, a: RmsNormBackwardArgs): voi
   setTensor(48, a.dx);
   setTensor(57, a.dweight);
   setNumber(66, a.weightOffset ?? 0);
-  run(context, 4, 'rms_norm_backward', true);
+  run(context, 4, 'rms_norm_backward', true, 67);
 }
 
 /** Arguments of rope_table: native/ops. */
@@ -186,7 +186,7 @@ export function ropeTable(context: OpContext, a: RopeTableArgs): void {
   setTensor(21, a.cos);
   setTensor(30, a.sin);
   setNumber(39, a.scale ?? 1);
-  run(context, 5, 'rope_table', false);
+  run(context, 5, 'rope_table', false, 40);
 }
 
 /** Arguments of rope_inplace: native/ops. */
@@ -209,7 +209,7 @@ export function ropeInplace(context: OpContext, a: RopeInplaceArgs): void {
   setTensor(21, a.sin);
   setNumber(30, a.heads ?? 1);
   setNumber(31, a.inverse ?? 0);
-  run(context, 6, 'rope_inplace', false);
+  run(context, 6, 'rope_inplace', false, 32);
 }
 
 /** Arguments of linear_forward: native/ops. */
@@ -241,7 +241,7 @@ export function linearForward(context: OpContext, a: LinearForwardArgs): void {
   setTensor(48, a.residual);
   setTensor(57, a.y);
   setNumber(66, a.tailScale ?? 1);
-  run(context, 7, 'linear_forward', true);
+  run(context, 7, 'linear_forward', true, 67);
 }
 
 /** Arguments of linear_backward_input: native/ops. */
@@ -270,7 +270,7 @@ export function linearBackwardInput(context: OpContext, a: LinearBackwardInputAr
   setTensor(39, a.dx);
   setNumber(48, a.tailScale ?? 1);
   setNumber(49, a.accumulate ?? 0);
-  run(context, 8, 'linear_backward_input', true);
+  run(context, 8, 'linear_backward_input', true, 50);
 }
 
 /** Arguments of linear_forward_shared: native/ops. */
@@ -335,7 +335,7 @@ export function linearForwardShared(context: OpContext, a: LinearForwardSharedAr
   setTensor(131, a.tailX2);
   setTensor(140, a.tailWeight2);
   setNumber(149, a.tailScale2 ?? 1);
-  run(context, 9, 'linear_forward_shared', true);
+  run(context, 9, 'linear_forward_shared', true, 150);
 }
 
 /** Arguments of linear_backward_input_shared: native/ops. */
@@ -391,7 +391,7 @@ export function linearBackwardInputShared(context: OpContext, a: LinearBackwardI
   setTensor(104, a.tailWeight2);
   setNumber(113, a.tailScale2 ?? 1);
   setTensor(114, a.dx);
-  run(context, 10, 'linear_backward_input_shared', true);
+  run(context, 10, 'linear_backward_input_shared', true, 123);
 }
 
 /** Arguments of linear_backward_weight: native/ops. */
@@ -414,7 +414,7 @@ export function linearBackwardWeight(context: OpContext, a: LinearBackwardWeight
   setTensor(21, a.dweight);
   setNumber(30, a.scale ?? 1);
   setNumber(31, a.accumulate ?? 0);
-  run(context, 11, 'linear_backward_weight', true);
+  run(context, 11, 'linear_backward_weight', true, 32);
 }
 
 /** Arguments of linear_backward_bias: native/ops. */
@@ -428,7 +428,7 @@ export interface LinearBackwardBiasArgs {
 export function linearBackwardBias(context: OpContext, a: LinearBackwardBiasArgs): void {
   setTensor(3, a.dy);
   setTensor(12, a.dbias);
-  run(context, 12, 'linear_backward_bias', false);
+  run(context, 12, 'linear_backward_bias', false, 21);
 }
 
 /** Arguments of linear_backward_weight_update: native/ops. */
@@ -490,7 +490,7 @@ export function linearBackwardWeightUpdate(context: OpContext, a: LinearBackward
   setNumber(58, a.step ?? 1);
   setNumber(59, a.seed ?? 0);
   setNumber(60, a.stochasticRounding ?? 0);
-  run(context, 13, 'linear_backward_weight_update', true);
+  run(context, 13, 'linear_backward_weight_update', true, 61);
 }
 
 /** Arguments of attention_forward: native/ops. */
@@ -534,7 +534,7 @@ export function attentionForward(context: OpContext, a: AttentionForwardArgs): v
   setNumber(68, a.window ?? 0);
   setNumber(69, a.scale ?? 1);
   setNumber(70, a.softcap ?? 0);
-  run(context, 14, 'attention_forward', true);
+  run(context, 14, 'attention_forward', true, 71);
 }
 
 /** Arguments of attention_backward: native/ops. */
@@ -590,7 +590,7 @@ export function attentionBackward(context: OpContext, a: AttentionBackwardArgs):
   setNumber(104, a.window ?? 0);
   setNumber(105, a.scale ?? 1);
   setNumber(106, a.softcap ?? 0);
-  run(context, 15, 'attention_backward', true);
+  run(context, 15, 'attention_backward', true, 107);
 }
 
 /** Arguments of gated_activation_forward: native/ops. */
@@ -610,7 +610,7 @@ export function gatedActivationForward(context: OpContext, a: GatedActivationFor
   setTensor(12, a.up);
   setTensor(21, a.y);
   setNumber(30, a.kind ?? 0);
-  run(context, 16, 'gated_activation_forward', false);
+  run(context, 16, 'gated_activation_forward', false, 31);
 }
 
 /** Arguments of gated_activation_backward: native/ops. */
@@ -639,7 +639,7 @@ export function gatedActivationBackward(context: OpContext, a: GatedActivationBa
   setTensor(39, a.dup);
   setTensor(48, a.y);
   setNumber(57, a.kind ?? 0);
-  run(context, 17, 'gated_activation_backward', false);
+  run(context, 17, 'gated_activation_backward', false, 58);
 }
 
 /** Arguments of linear_cross_entropy: native/ops. */
@@ -680,7 +680,7 @@ export function linearCrossEntropy(context: OpContext, a: LinearCrossEntropyArgs
   setTensor(75, a.nll);
   setTensor(84, a.dlogits);
   setNumber(93, a.softcap ?? 0);
-  run(context, 18, 'linear_cross_entropy', true);
+  run(context, 18, 'linear_cross_entropy', true, 94);
 }
 
 /** Arguments of linear_cross_entropy_update: native/ops. */
@@ -760,7 +760,7 @@ export function linearCrossEntropyUpdate(context: OpContext, a: LinearCrossEntro
   setNumber(104, a.step ?? 1);
   setNumber(105, a.seed ?? 0);
   setNumber(106, a.stochasticRounding ?? 0);
-  run(context, 19, 'linear_cross_entropy_update', true);
+  run(context, 19, 'linear_cross_entropy_update', true, 107);
 }
 
 /** Arguments of add: native/ops. */
@@ -777,7 +777,7 @@ export function add(context: OpContext, a: AddArgs): void {
   setTensor(3, a.a);
   setTensor(12, a.b);
   setTensor(21, a.y);
-  run(context, 20, 'add', false);
+  run(context, 20, 'add', false, 30);
 }
 
 /** Arguments of cast: native/ops. */
@@ -791,7 +791,7 @@ export interface CastArgs {
 export function cast(context: OpContext, a: CastArgs): void {
   setTensor(3, a.x);
   setTensor(12, a.y);
-  run(context, 21, 'cast', false);
+  run(context, 21, 'cast', false, 21);
 }
 
 /** Arguments of fill: native/ops. */
@@ -805,7 +805,7 @@ export interface FillArgs {
 export function fill(context: OpContext, a: FillArgs): void {
   setTensor(3, a.y);
   setNumber(12, a.value ?? 0);
-  run(context, 22, 'fill', false);
+  run(context, 22, 'fill', false, 13);
 }
 
 /** Arguments of scale: native/ops. */
@@ -822,7 +822,7 @@ export function scale(context: OpContext, a: ScaleArgs): void {
   setTensor(3, a.x);
   setTensor(12, a.y);
   setNumber(21, a.scale ?? 1);
-  run(context, 23, 'scale', false);
+  run(context, 23, 'scale', false, 22);
 }
 
 /** Arguments of dropout: native/ops. */
@@ -845,7 +845,7 @@ export function dropout(context: OpContext, a: DropoutArgs): void {
   setTensor(21, a.y);
   setNumber(30, a.p ?? 0);
   setNumber(31, a.seed ?? 0);
-  run(context, 24, 'dropout', false);
+  run(context, 24, 'dropout', false, 32);
 }
 
 /** Arguments of gather_rows: native/ops. */
@@ -862,7 +862,7 @@ export function gatherRows(context: OpContext, a: GatherRowsArgs): void {
   setTensor(3, a.x);
   setTensor(12, a.index);
   setTensor(21, a.y);
-  run(context, 25, 'gather_rows', false);
+  run(context, 25, 'gather_rows', false, 30);
 }
 
 /** Arguments of scatter_rows: native/ops. */
@@ -879,7 +879,24 @@ export function scatterRows(context: OpContext, a: ScatterRowsArgs): void {
   setTensor(3, a.x);
   setTensor(12, a.index);
   setTensor(21, a.y);
-  run(context, 26, 'scatter_rows', false);
+  run(context, 26, 'scatter_rows', false, 30);
+}
+
+/** Arguments of index_copy: native/ops. */
+export interface IndexCopyArgs {
+  /** read */
+  x: Tensor;
+  /** read */
+  index: Tensor;
+  /** read and written */
+  y: Tensor;
+}
+
+export function indexCopy(context: OpContext, a: IndexCopyArgs): void {
+  setTensor(3, a.x);
+  setTensor(12, a.index);
+  setTensor(21, a.y);
+  run(context, 27, 'index_copy', false, 30);
 }
 
 /** Arguments of random_fill: native/ops. */
@@ -902,7 +919,7 @@ export function randomFill(context: OpContext, a: RandomFillArgs): void {
   setNumber(13, a.high ?? 1);
   setNumber(14, a.kind ?? 0);
   setNumber(15, a.seed ?? 0);
-  run(context, 27, 'random_fill', false);
+  run(context, 28, 'random_fill', false, 16);
 }
 
 /** Arguments of softcap_forward: native/ops. */
@@ -919,7 +936,7 @@ export function softcapForward(context: OpContext, a: SoftcapForwardArgs): void 
   setTensor(3, a.x);
   setTensor(12, a.y);
   setNumber(21, a.softcap ?? 1);
-  run(context, 28, 'softcap_forward', false);
+  run(context, 29, 'softcap_forward', false, 22);
 }
 
 /** Arguments of sum_of_squares: native/ops. */
@@ -933,7 +950,7 @@ export interface SumOfSquaresArgs {
 export function sumOfSquares(context: OpContext, a: SumOfSquaresArgs): void {
   setTensor(3, a.x);
   setTensor(12, a.out);
-  run(context, 29, 'sum_of_squares', true);
+  run(context, 30, 'sum_of_squares', true, 21);
 }
 
 /** Arguments of optimizer_update: native/ops. */
@@ -989,7 +1006,7 @@ export function optimizerUpdate(context: OpContext, a: OptimizerUpdateArgs): voi
   setNumber(48, a.step ?? 1);
   setNumber(49, a.seed ?? 0);
   setNumber(50, a.stochasticRounding ?? 0);
-  run(context, 30, 'optimizer_update', false);
+  run(context, 31, 'optimizer_update', false, 51);
 }
 
 /** Arguments of sample_token: native/ops. */
@@ -1015,5 +1032,5 @@ export function sampleToken(context: OpContext, a: SampleTokenArgs): void {
   setNumber(22, a.topP ?? 1);
   setNumber(23, a.topK ?? 0);
   setNumber(24, a.seed ?? 0);
-  run(context, 31, 'sample_token', true);
+  run(context, 32, 'sample_token', true, 25);
 }

@@ -124,11 +124,11 @@ Args unpack(const double* slots, bool dry) {
 }
 
 template <class Args>
-void call_op(Kernel<Args> kernel, const double* slots, bool dry) {
+void call_op(Kernel<Args> kernel, const double* slots, bool dry, int threads) {
   const Args args = unpack<Args>(slots + kFirstArgument, dry);
   if (dry) return;
   Context context;
-  context.threads = ThreadPool::instance().threads();
+  context.threads = threads;
   if (slots[0] != kAbsent) {
     const SegmentView view = segment(static_cast<SegmentId>(slots[0]));
     const double end = slots[1] + slots[2];
@@ -157,20 +157,41 @@ enum class OpIndex : int32_t {
 #undef NFT_OP
 };
 
+void call_op(const Device& d, OpIndex index, const double* slots, bool dry, int threads) {
+  switch (index) {
+#define NFT_OP(op, Args, ref, cpu, workspace) \
+  case OpIndex::op:                           \
+    return call_op<Args>(d.op, slots, dry, threads);
+#include "../ops/ops.def"
+#undef NFT_OP
+    default: fail("ERR_SHAPE", "unknown op number");
+  }
+}
+
 // call(device, op, dry): runs the op on the arguments in the argument buffer; dry checks shapes only.
 Napi::Value call(const Napi::CallbackInfo& info) {
   return guard(info.Env(), [&]() -> Napi::Value {
-    const Device& d = device_argument(info);
-    const bool dry = info[2].As<Napi::Boolean>();
-    const double* slots = instance(info.Env()).slots;
-    switch (static_cast<OpIndex>(info[1].As<Napi::Number>().Int32Value())) {
-#define NFT_OP(op, Args, ref, cpu, workspace) \
-  case OpIndex::op:                           \
-    call_op<Args>(d.op, slots, dry);          \
-    break;
-#include "../ops/ops.def"
-#undef NFT_OP
-      default: fail("ERR_SHAPE", "unknown op number");
+    const auto index = static_cast<OpIndex>(info[1].As<Napi::Number>().Int32Value());
+    call_op(device_argument(info), index, instance(info.Env()).slots, info[2].As<Napi::Boolean>(),
+            ThreadPool::instance().threads());
+    return info.Env().Undefined();
+  });
+}
+
+// replay(Float64Array): the calls of a command list, one after the other. Each is device, op, threads, the number of slots,
+// and these slots as in the argument buffer. Its workspace was sized for `threads`, whatever the pool has now.
+Napi::Value replay(const Napi::CallbackInfo& info) {
+  return guard(info.Env(), [&]() -> Napi::Value {
+    constexpr int64_t kHeader = 4;
+    const Napi::Float64Array list = info[0].As<Napi::Float64Array>();
+    const double *at = list.Data(), *const end = at + list.ElementLength();
+    while (at < end) {
+      const int64_t left = end - at - kHeader;
+      if (left < 0 || !(at[3] >= kFirstArgument && at[3] <= static_cast<double>(left)))
+        fail("ERR_SHAPE", "a command list is cut off");
+      call_op(device(static_cast<DeviceId>(static_cast<int>(at[0]))), static_cast<OpIndex>(static_cast<int>(at[1])),
+              at + kHeader, false, static_cast<int>(at[2]));
+      at += kHeader + static_cast<int64_t>(at[3]);
     }
     return info.Env().Undefined();
   });
@@ -306,6 +327,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("arguments", buffer);
   exports.Set("describe", Napi::Function::New(env, describe));
   exports.Set("call", Napi::Function::New(env, call));
+  exports.Set("replay", Napi::Function::New(env, replay));
   exports.Set("workspaceBytes", Napi::Function::New(env, workspace_bytes));
   exports.Set("allocate", Napi::Function::New(env, allocate));
   exports.Set("map", Napi::Function::New(env, map));

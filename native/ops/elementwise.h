@@ -132,6 +132,23 @@ struct ScatterRows {
   }
 };
 
+// y[index[i]] = x[i], the other rows stay as they are; index without repeats.
+struct IndexCopy {
+  static constexpr const char* kName = "index_copy";
+  Tensor x, index, y;
+  template <class V>
+  void fields(V& v) {
+    v.tensor("x", Access::in, x);
+    v.tensor("index", Access::in, index);
+    v.tensor("y", Access::inout, y);
+  }
+  void check() const {
+    check::type(kName, "index", index, DType::i32);
+    check::same_type(kName, "y", y, "x", x);
+    check::shape(kName, "x", x, index.num_elements(), y.cols());
+  }
+};
+
 // kind 0: y[i] = low + (high - low) * uniform(seed, i); kind 1: normal with mean low and standard deviation high
 // (Box-Muller),
 //   y[i] = low + high * sqrt(-2 ln u) * cos(2 pi v), u = (top 24 bits + 1) / 2^24, v = (next 24 bits) / 2^24 of bits(seed,

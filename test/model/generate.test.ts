@@ -1,6 +1,7 @@
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { threads } from '../../lib/core/device.js';
 import { memoryStatistics } from '../../lib/core/memory.js';
 import { Decoding } from '../../lib/generate/decoding.js';
 import { StopStrings } from '../../lib/generate/stop-strings.js';
@@ -68,6 +69,22 @@ describe.skipIf(!hasShared)('decoding with a cache', () => {
     expect(sizes).toEqual([512, 512, 76]);
     expect(largestDifference(got, whole.logits(ids).at(-1) ?? [])).toBeLessThan(1e-4);
     whole.dispose();
+  });
+
+  it('goes on with what it compiled when the number of threads changes', () => {
+    const before = threads();
+    const model = new LoadedModel({ path });
+    const logits = [1, 3].map((compiled) => {
+      threads(compiled);
+      const decoding = new Decoding(model, 3, 8);
+      decoding.feed([1, 5, 9]);
+      threads(4 - compiled);
+      for (const id of [7, 11]) decoding.feed([id]);
+      return decoding.logits();
+    });
+    threads(before);
+    model.dispose();
+    expect(logits[0]).toEqual(logits[1]);
   });
 
   it('allocates nothing after the first token', async () => {

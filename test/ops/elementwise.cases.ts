@@ -144,6 +144,33 @@ export const suites: OpSuite[] = [
     },
   },
   {
+    op: 'index_copy',
+    cases: rowTypes.flatMap((t) =>
+      [0, 1, 7].map((n) => ({
+        name: `${n} rows of ${t}`,
+        args: {
+          x: tensor(t, [n, 64], {
+            rowPad: 32,
+            keepType: true,
+            ...(t === 'i32' ? { values: Array.from({ length: n * 64 }, (_, i) => i - 30) } : {}),
+          }),
+          index: rowNumbers(n, 11),
+          y: tensor(t, [11, 64], {
+            rowPad: 32,
+            keepType: true,
+            ...(t === 'i32' ? { values: Array.from({ length: 11 * 64 }, (_, i) => 7 * i) } : {}),
+          }),
+        },
+      })),
+    ),
+    naive({ x, index, y }) {
+      const [X, I, Y] = [x as Matrix, index as Matrix, y as Matrix];
+      const copied = map(Y, (i) => Y.get(i));
+      for (let n = 0; n < X.rows; n++) for (let c = 0; c < X.cols; c++) copied.set(I.get(n), c, X.at(n, c));
+      return { y: copied };
+    },
+  },
+  {
     op: 'random_fill',
     cases: [0, 1].flatMap((kind) =>
       [...floats].flatMap((t) =>

@@ -7,6 +7,7 @@ import type { DType } from '../../lib/core/dtype.js';
 import { mapFile, release } from '../../lib/core/memory.js';
 import { Tensor } from '../../lib/core/tensor.js';
 import { FinetuneError } from '../../lib/native/errors.js';
+import { native } from '../../lib/native/loader.js';
 import { TestContext } from './context.js';
 import { callOp, tensorFields } from './run-case.js';
 import { encode } from './storage.js';
@@ -36,7 +37,7 @@ function dryArgs(c: OpCase): Record<string, Tensor | number> {
   );
 }
 
-const takesAnyType = new Set(['gather_rows x', 'scatter_rows x']);
+const takesAnyType = new Set(['gather_rows x', 'scatter_rows x', 'index_copy x']);
 /** A shape by itself: nothing else depends on it. */
 const takesAnyShape = new Set(['fill y', 'random_fill y', 'sum_of_squares x', 'rope_inplace x', 'sample_token logits']);
 
@@ -96,6 +97,7 @@ describe.each(['ref', 'cpu'] as const)('contents on %s', (device) => {
     ['embedding_update', 'ids must be in [0, 4], got 7', { ids: i(0, 7), dy: f(2, 4), weight: f(5, 4), ...sgd }],
     ['gather_rows', 'index must be in [0, 4], got 5', { x: f(5, 4), index: i(5), y: f(1, 4) }],
     ['scatter_rows', 'index must be in [0, 4], got 5', { x: f(1, 4), index: i(5), y: f(5, 4) }],
+    ['index_copy', 'index must be in [0, 4], got -1', { x: f(1, 4), index: i(-1), y: f(5, 4) }],
     ['linear_cross_entropy', '4], got 5 at position 1', { ...lce, targets: i(-100, 5), lossSum: t('f64', [1]) }],
     ['linear_cross_entropy_update', '4], got 5 at position 1', { ...lce, targets: i(0, 5), lse: f(2), ...sgd }],
     [
@@ -193,6 +195,17 @@ describe('memory', () => {
     const error = scale(bad, f(4));
     expect(error.code).toBe('ERR_SHAPE');
     expect(error.message).toContain('[scale] x');
+  });
+  it('a command list that is cut off', () => {
+    for (const list of [
+      [1, 0, 1],
+      [1, 0, 1, 3, 0],
+      [1, 0, 1, 2, 0, 0],
+      [1, 0, 1, NaN, 0, 0, 0],
+    ]) {
+      const error = errorOf(() => native((a) => a.replay(Float64Array.from(list))));
+      expect([error.code, error.message]).toEqual(['ERR_SHAPE', 'a command list is cut off']);
+    }
   });
   it('a broken row of quantized blocks', () => {
     const error = errorOf(() => callOp(new TestContext('ref'), 'cast', { x: Tensor.dry('q8_0', [1, 33]), y: f(1, 33) }));

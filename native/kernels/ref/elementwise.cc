@@ -65,4 +65,10 @@ void scatter_rows(const ScatterRows& a, Context&) {
     std::memcpy(a.y.row(index_at(a.index, i)), a.x.row(i), static_cast<size_t>(a.x.row_bytes()));
 }
 
+void index_copy(const IndexCopy& a, Context&) {
+  check::ids(a.kName, "index", a.index, a.y.rows());
+  for (int64_t i = 0; i < a.x.rows(); ++i)
+    std::memcpy(a.y.row(index_at(a.index, i)), a.x.row(i), static_cast<size_t>(a.x.row_bytes()));
+}
+
 }  // namespace nft::ref
