@@ -12,6 +12,11 @@ namespace nft {
 // (LoRA: tail_x = x A^T, tail_weight = B, Hu et al. 2021, arXiv 2106.09685); residual [N, M], may alias y; y [N, M].
 struct LinearForward {
   static constexpr const char* kName = "linear_forward";
+  // The arguments of a layer as errors name them.
+  struct Names {
+    const char *op, *weight, *bias, *tail_x, *tail_weight, *y;
+  };
+  static constexpr Names kNames = {kName, "weight", "bias", "tail_x", "tail_weight", "y"};
   Tensor x, weight, bias, tail_x, tail_weight, residual, y;
   double tail_scale = 1;
   template <class V>
@@ -25,27 +30,28 @@ struct LinearForward {
     v.tensor("y", Access::out, y);
     v.real("tail_scale", tail_scale);
   }
-  void check() const {
-    check::float_type(kName, "x", x);
-    check::any_weight(kName, "weight", weight);
-    check::contiguous(kName, "weight", weight);
-    check::float_type(kName, "y", y);
-    check::that(x.cols() == weight.cols(), kName, "x", "as wide as weight");
-    check::shape(kName, "y", y, x.rows(), weight.rows());
+  void check() const { check(kNames); }
+  void check(const Names& n) const {
+    check::float_type(n.op, "x", x);
+    check::any_weight(n.op, n.weight, weight);
+    check::contiguous(n.op, n.weight, weight);
+    check::float_type(n.op, n.y, y);
+    check::that(x.cols() == weight.cols(), n.op, "x", "as wide as weight");
+    check::shape(n.op, n.y, y, x.rows(), weight.rows());
     if (bias.present) {
-      check::float_type(kName, "bias", bias);
-      check::shape(kName, "bias", bias, weight.rows());
+      check::float_type(n.op, n.bias, bias);
+      check::shape(n.op, n.bias, bias, weight.rows());
     }
-    check::that(tail_x.present == tail_weight.present, kName, "tail_x and tail_weight", "given together");
+    check::that(tail_x.present == tail_weight.present, n.op, n.tail_x, "given together with the tail's weight");
     if (tail_x.present) {
-      check::float_type(kName, "tail_x", tail_x);
-      check::float_type(kName, "tail_weight", tail_weight);
-      check::shape(kName, "tail_x", tail_x, x.rows(), tail_weight.cols());
-      check::shape(kName, "tail_weight", tail_weight, weight.rows(), tail_x.cols());
+      check::float_type(n.op, n.tail_x, tail_x);
+      check::float_type(n.op, n.tail_weight, tail_weight);
+      check::shape(n.op, n.tail_x, tail_x, x.rows(), tail_weight.cols());
+      check::shape(n.op, n.tail_weight, tail_weight, weight.rows(), tail_x.cols());
     }
     if (residual.present) {
-      check::float_type(kName, "residual", residual);
-      check::same_shape(kName, "residual", residual, "y", y);
+      check::float_type(n.op, "residual", residual);
+      check::same_shape(n.op, "residual", residual, n.y, y);
     }
   }
 };
@@ -54,6 +60,10 @@ struct LinearForward {
 // dy [N, M]; weight [M, K]; tail_dy [N, R] (LoRA: dy B), tail_weight [R, K] (LoRA: A); dx [N, K].
 struct LinearBackwardInput {
   static constexpr const char* kName = "linear_backward_input";
+  struct Names {
+    const char *op, *dy, *weight, *tail_dy, *tail_weight;
+  };
+  static constexpr Names kNames = {kName, "dy", "weight", "tail_dy", "tail_weight"};
   Tensor dy, weight, tail_dy, tail_weight, dx;
   double tail_scale = 1;
   int64_t accumulate = 0;
@@ -67,19 +77,20 @@ struct LinearBackwardInput {
     v.real("tail_scale", tail_scale);
     v.integer("accumulate", accumulate);
   }
-  void check() const {
-    check::float_type(kName, "dy", dy);
-    check::any_weight(kName, "weight", weight);
-    check::contiguous(kName, "weight", weight);
-    check::float_type(kName, "dx", dx);
-    check::that(dy.cols() == weight.rows(), kName, "dy", "as wide as weight has rows");
-    check::shape(kName, "dx", dx, dy.rows(), weight.cols());
-    check::that(tail_dy.present == tail_weight.present, kName, "tail_dy and tail_weight", "given together");
+  void check() const { check(kNames); }
+  void check(const Names& n) const {
+    check::float_type(n.op, n.dy, dy);
+    check::any_weight(n.op, n.weight, weight);
+    check::contiguous(n.op, n.weight, weight);
+    check::float_type(n.op, "dx", dx);
+    check::that(dy.cols() == weight.rows(), n.op, n.dy, "as wide as weight has rows");
+    check::shape(n.op, "dx", dx, dy.rows(), weight.cols());
+    check::that(tail_dy.present == tail_weight.present, n.op, n.tail_dy, "given together with the tail's weight");
     if (tail_dy.present) {
-      check::float_type(kName, "tail_dy", tail_dy);
-      check::float_type(kName, "tail_weight", tail_weight);
-      check::shape(kName, "tail_dy", tail_dy, dy.rows(), tail_weight.rows());
-      check::shape(kName, "tail_weight", tail_weight, tail_dy.cols(), weight.cols());
+      check::float_type(n.op, n.tail_dy, tail_dy);
+      check::float_type(n.op, n.tail_weight, tail_weight);
+      check::shape(n.op, n.tail_dy, tail_dy, dy.rows(), tail_weight.rows());
+      check::shape(n.op, n.tail_weight, tail_weight, tail_dy.cols(), weight.cols());
     }
   }
 };
@@ -90,6 +101,11 @@ struct LinearBackwardInput {
 struct LinearForwardShared {
   static constexpr const char* kName = "linear_forward_shared";
   static constexpr int kLayers = 3;
+  static constexpr LinearForward::Names kNames[kLayers] = {
+      {kName, "weight0", "bias0", "tail_x0", "tail_weight0", "y0"},
+      {kName, "weight1", "bias1", "tail_x1", "tail_weight1", "y1"},
+      {kName, "weight2", "bias2", "tail_x2", "tail_weight2", "y2"},
+  };
   struct Layer {
     Tensor weight, bias, tail_x, tail_weight, y;
     double tail_scale = 1;
@@ -98,26 +114,22 @@ struct LinearForwardShared {
   Layer layers[kLayers];
   template <class V>
   void fields(V& v) {
-    static constexpr const char* kNames[kLayers][6] = {
-        {"weight0", "bias0", "tail_x0", "tail_weight0", "y0", "tail_scale0"},
-        {"weight1", "bias1", "tail_x1", "tail_weight1", "y1", "tail_scale1"},
-        {"weight2", "bias2", "tail_x2", "tail_weight2", "y2", "tail_scale2"},
-    };
+    static constexpr const char* kScales[kLayers] = {"tail_scale0", "tail_scale1", "tail_scale2"};
     v.tensor("x", Access::in, x);
     for (int i = 0; i < kLayers; ++i) {
       Layer& l = layers[i];
-      const char* const* name = kNames[i];
+      const LinearForward::Names& n = kNames[i];
       if (i == 0) {
-        v.tensor(name[0], Access::in, l.weight);
-        v.tensor(name[4], Access::out, l.y);
+        v.tensor(n.weight, Access::in, l.weight);
+        v.tensor(n.y, Access::out, l.y);
       } else {
-        v.tensor_optional(name[0], Access::in, l.weight);
-        v.tensor_optional(name[4], Access::out, l.y);
+        v.tensor_optional(n.weight, Access::in, l.weight);
+        v.tensor_optional(n.y, Access::out, l.y);
       }
-      v.tensor_optional(name[1], Access::in, l.bias);
-      v.tensor_optional(name[2], Access::in, l.tail_x);
-      v.tensor_optional(name[3], Access::in, l.tail_weight);
-      v.real(name[5], l.tail_scale);
+      v.tensor_optional(n.bias, Access::in, l.bias);
+      v.tensor_optional(n.tail_x, Access::in, l.tail_x);
+      v.tensor_optional(n.tail_weight, Access::in, l.tail_weight);
+      v.real(kScales[i], l.tail_scale);
     }
   }
   // The op of one layer alone.
@@ -136,10 +148,10 @@ struct LinearForwardShared {
   void check() const {
     for (int i = 0; i < kLayers; ++i) {
       const Layer& l = layers[i];
-      check::that(l.weight.present == l.y.present, kName, "weight and y of a layer", "given together");
-      check::that(l.weight.present || !(l.bias.present || l.tail_x.present || l.tail_weight.present), kName, "bias and tail",
-                  "given with the weight of their layer");
-      if (l.weight.present) alone(i).check();
+      check::that(l.weight.present == l.y.present, kName, kNames[i].weight, "given together with its y");
+      check::that(l.weight.present || !(l.bias.present || l.tail_x.present || l.tail_weight.present), kName,
+                  kNames[i].weight, "given where its layer has a bias or a tail");
+      if (l.weight.present) alone(i).check(kNames[i]);
     }
   }
 };
@@ -149,6 +161,11 @@ struct LinearForwardShared {
 struct LinearBackwardInputShared {
   static constexpr const char* kName = "linear_backward_input_shared";
   static constexpr int kLayers = 3;
+  static constexpr LinearBackwardInput::Names kNames[kLayers] = {
+      {kName, "dy0", "weight0", "tail_dy0", "tail_weight0"},
+      {kName, "dy1", "weight1", "tail_dy1", "tail_weight1"},
+      {kName, "dy2", "weight2", "tail_dy2", "tail_weight2"},
+  };
   struct Layer {
     Tensor dy, weight, tail_dy, tail_weight;
     double tail_scale = 1;
@@ -157,24 +174,20 @@ struct LinearBackwardInputShared {
   Layer layers[kLayers];
   template <class V>
   void fields(V& v) {
-    static constexpr const char* kNames[kLayers][5] = {
-        {"dy0", "weight0", "tail_dy0", "tail_weight0", "tail_scale0"},
-        {"dy1", "weight1", "tail_dy1", "tail_weight1", "tail_scale1"},
-        {"dy2", "weight2", "tail_dy2", "tail_weight2", "tail_scale2"},
-    };
+    static constexpr const char* kScales[kLayers] = {"tail_scale0", "tail_scale1", "tail_scale2"};
     for (int i = 0; i < kLayers; ++i) {
       Layer& l = layers[i];
-      const char* const* name = kNames[i];
+      const LinearBackwardInput::Names& n = kNames[i];
       if (i == 0) {
-        v.tensor(name[0], Access::in, l.dy);
-        v.tensor(name[1], Access::in, l.weight);
+        v.tensor(n.dy, Access::in, l.dy);
+        v.tensor(n.weight, Access::in, l.weight);
       } else {
-        v.tensor_optional(name[0], Access::in, l.dy);
-        v.tensor_optional(name[1], Access::in, l.weight);
+        v.tensor_optional(n.dy, Access::in, l.dy);
+        v.tensor_optional(n.weight, Access::in, l.weight);
       }
-      v.tensor_optional(name[2], Access::in, l.tail_dy);
-      v.tensor_optional(name[3], Access::in, l.tail_weight);
-      v.real(name[4], l.tail_scale);
+      v.tensor_optional(n.tail_dy, Access::in, l.tail_dy);
+      v.tensor_optional(n.tail_weight, Access::in, l.tail_weight);
+      v.real(kScales[i], l.tail_scale);
     }
     v.tensor("dx", Access::out, dx);
   }
@@ -192,10 +205,10 @@ struct LinearBackwardInputShared {
   void check() const {
     for (int i = 0; i < kLayers; ++i) {
       const Layer& l = layers[i];
-      check::that(l.weight.present == l.dy.present, kName, "dy and weight of a layer", "given together");
-      check::that(l.weight.present || !(l.tail_dy.present || l.tail_weight.present), kName, "tail",
-                  "given with the weight of its layer");
-      if (l.weight.present) alone(i).check();
+      check::that(l.weight.present == l.dy.present, kName, kNames[i].weight, "given together with its dy");
+      check::that(l.weight.present || !(l.tail_dy.present || l.tail_weight.present), kName, kNames[i].weight,
+                  "given where its layer has a tail");
+      if (l.weight.present) alone(i).check(kNames[i]);
     }
   }
 };

@@ -91,22 +91,22 @@ Problem problem(const LinearBackwardWeight& a) {
   return p;
 }
 
-void require_types(const LinearForward& a) {
-  require_float(a.kName, "x", a.x);
-  require_weight(a.kName, "weight", a.weight);
-  require_float(a.kName, "y", a.y);
-  require_float(a.kName, "tail_x", a.tail_x);
-  require_float(a.kName, "tail_weight", a.tail_weight);
-  require_float(a.kName, "bias", a.bias);
-  require_float(a.kName, "residual", a.residual);
+void require_types(const LinearForward& a, const LinearForward::Names& n) {
+  require_float(n.op, "x", a.x);
+  require_weight(n.op, n.weight, a.weight);
+  require_float(n.op, n.y, a.y);
+  require_float(n.op, n.tail_x, a.tail_x);
+  require_float(n.op, n.tail_weight, a.tail_weight);
+  require_float(n.op, n.bias, a.bias);
+  require_float(n.op, "residual", a.residual);
 }
 
-void require_types(const LinearBackwardInput& a) {
-  require_float(a.kName, "dy", a.dy);
-  require_weight(a.kName, "weight", a.weight);
-  require_float(a.kName, "dx", a.dx);
-  require_float(a.kName, "tail_dy", a.tail_dy);
-  require_float(a.kName, "tail_weight", a.tail_weight);
+void require_types(const LinearBackwardInput& a, const LinearBackwardInput::Names& n) {
+  require_float(n.op, n.dy, a.dy);
+  require_weight(n.op, n.weight, a.weight);
+  require_float(n.op, "dx", a.dx);
+  require_float(n.op, n.tail_dy, a.tail_dy);
+  require_float(n.op, n.tail_weight, a.tail_weight);
 }
 
 }  // namespace
@@ -120,7 +120,7 @@ size_t linear_forward_workspace(const LinearForward& a, const Context& c) {
 }
 
 void linear_forward(const LinearForward& a, Context& c) {
-  require_types(a);
+  require_types(a, a.kNames);
   const Problem p = problem(a);
   if (p.rows <= kMatvecRows)
     matvec(p, c.workspace, c.threads);
@@ -133,7 +133,7 @@ size_t linear_backward_input_workspace(const LinearBackwardInput& a, const Conte
 }
 
 void linear_backward_input(const LinearBackwardInput& a, Context& c) {
-  require_types(a);
+  require_types(a, a.kNames);
   multiply(problem(a), c.workspace, c.threads);
 }
 
@@ -150,14 +150,13 @@ size_t linear_forward_shared_workspace(const LinearForwardShared& a, const Conte
 }
 
 void linear_forward_shared(const LinearForwardShared& a, Context& c) {
+  const bool few = a.x.rows() <= kMatvecRows;
   for (int i = 0; i < a.kLayers; ++i) {
     if (!a.layers[i].weight.present) continue;
-    if (a.x.rows() <= kMatvecRows)
-      linear_forward(a.alone(i), c);
-    else
-      require_types(a.alone(i));
+    require_types(a.alone(i), a.kNames[i]);
+    if (few) matvec(problem(a.alone(i)), c.workspace, c.threads);
   }
-  if (a.x.rows() > kMatvecRows) multiply(problem(a), c.workspace, c.threads);
+  if (!few) multiply(problem(a), c.workspace, c.threads);
 }
 
 size_t linear_backward_input_shared_workspace(const LinearBackwardInputShared& a, const Context& c) {
@@ -166,7 +165,7 @@ size_t linear_backward_input_shared_workspace(const LinearBackwardInputShared& a
 
 void linear_backward_input_shared(const LinearBackwardInputShared& a, Context& c) {
   for (int i = 0; i < a.kLayers; ++i)
-    if (a.layers[i].weight.present) require_types(a.alone(i));
+    if (a.layers[i].weight.present) require_types(a.alone(i), a.kNames[i]);
   multiply(problem(a), c.workspace, c.threads);
 }
 
