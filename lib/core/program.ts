@@ -18,6 +18,7 @@ export type ProgramContext = Pick<RunOptions, 'sink' | 'seed' | 'step' | 'microB
 export class Program {
   private readonly target: ProgramTarget;
   private readonly plan: ArenaPlan;
+  private readonly commands = new CommandList();
 
   /** Records `body` on shapes, which must be the largest it will ever see. */
   constructor(target: ProgramTarget, body: (run: Run) => void, context: ProgramContext = {}) {
@@ -37,10 +38,20 @@ export class Program {
     return this.plan.atPeak;
   }
 
-  /** Runs `body` on memory of at least `bytes`; returns the highest byte it used. */
+  /**
+   * Runs `body` on memory of at least `bytes`; returns the highest byte it used. The ops run one after the other at the end of
+   * `body` or at Run.flush, since JavaScript between two of them would find its caches empty.
+   */
   run(memory: Segment, body: (run: Run) => void, context: ProgramContext = {}): number {
     const arena = new Arena(this.plan);
-    body(new Run({ ...this.target, ...context, arena, memory }));
+    const { commands } = this;
+    try {
+      const run = new Run({ ...this.target, ...context, arena, memory, commands });
+      body(run);
+      run.flush();
+    } finally {
+      commands.clear();
+    }
     return arena.finish().peakBytes;
   }
 

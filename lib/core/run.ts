@@ -77,6 +77,12 @@ export class Run implements OpContext {
     }
   }
 
+  /** Runs the ops called so far; before a tensor is read or written by hand in the middle of a program. */
+  flush(): void {
+    this.commands?.run();
+    this.commands?.clear();
+  }
+
   /** Key for dropout masks: depends on the run's seed, step, micro-batch and the layer, not on when it is asked for. */
   randomKey(stream: number): number {
     return randomKey(this.seed, this.step, this.microBatch, stream);

@@ -18,22 +18,31 @@ export interface OpContext {
   readonly commands?: CommandList | undefined;
 }
 
-/** Op calls with all their arguments, which run again and again in one call of the addon. Contents of tensors may change between runs. */
+/** Op calls with all their arguments, noted one by one and run in one call of the addon. Contents of tensors may change between runs. */
 export class CommandList {
-  private readonly calls: number[][] = [];
-  private packed: Float64Array | undefined;
+  private buffer = new Float64Array(4096);
+  private length = 0;
 
-  /** Notes a call with the argument slots [0, end). */
+  /** Notes a call with the argument slots given. */
   add(device: number, op: number, threads: number, arguments_: Float64Array): void {
-    this.calls.push([device, op, threads, arguments_.length, ...arguments_]);
-    this.packed = undefined;
+    const end = this.length + 4 + arguments_.length;
+    if (end > this.buffer.length) {
+      const larger = new Float64Array(2 * end);
+      larger.set(this.buffer);
+      this.buffer = larger;
+    }
+    this.buffer.set([device, op, threads, arguments_.length], this.length);
+    this.buffer.set(arguments_, this.length + 4);
+    this.length = end;
   }
 
   /** Runs all calls in the order in which they were noted. */
   run(): void {
-    this.packed ??= Float64Array.from(this.calls.flat());
-    const { packed } = this;
-    native((a) => a.replay(packed));
+    if (this.length > 0) native((a) => a.replay(this.buffer.subarray(0, this.length)));
+  }
+
+  clear(): void {
+    this.length = 0;
   }
 }
 

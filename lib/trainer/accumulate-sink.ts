@@ -72,6 +72,7 @@ export class AccumulateSink implements GradientSink {
   norm(run: Run): number {
     if (!run.dry) this.normSum.write([0]);
     for (const b of this.buffers.values()) ops.sumOfSquares(run, { x: b, out: this.normSum });
+    run.flush();
     return run.dry ? 0 : Math.sqrt(this.normSum.read()[0] as number);
   }
 

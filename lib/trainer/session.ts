@@ -190,7 +190,12 @@ export class Session {
   private forwardBackward(batch: Batch, step: number, microBatch: number): void {
     const { checkpointing } = this.config;
     const context = { sink: this.sink, seed: this.config.seed, step, microBatch };
-    this.run(this.programs.train, (run) => this.model.forwardBackward(batch, run, checkpointing, () => this.readLoss(batch)), context);
+    const body = (run: Run) =>
+      this.model.forwardBackward(batch, run, checkpointing, () => {
+        run.flush();
+        this.readLoss(batch);
+      });
+    this.run(this.programs.train, body, context);
   }
 
   private readLoss(batch: Batch): number {
