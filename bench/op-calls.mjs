@@ -1,5 +1,5 @@
 // Calls single ops of the built package (dist/) by name, on tensors with contents that do for timing.
-import { isQuantized } from '../dist/core/dtype.js';
+import { dtypes, isQuantized } from '../dist/core/dtype.js';
 import { allocate, release } from '../dist/core/memory.js';
 import { Tensor } from '../dist/core/tensor.js';
 import { native } from '../dist/native/loader.js';
@@ -31,14 +31,32 @@ class KeptWorkspace {
   }
 }
 
-/** Uniform in [-1, 1), or blocks of arbitrary quants with an f16 scale of 2^-6. */
+/** Where a block of a GGUF format keeps its f16 scale and minimum. */
+const scalesAt = {
+  q8_0: [0],
+  q4_0: [0],
+  q4_1: [0, 2],
+  q5_0: [0],
+  q5_1: [0, 2],
+  q2_k: [80, 82],
+  q3_k: [108],
+  q4_k: [0, 2],
+  q5_k: [0, 2],
+  q6_k: [208],
+};
+
+/** Uniform in [-1, 1), quantized where there is a quantization, else blocks of arbitrary quants with f16 scales of 2^-6. */
 export function randomTensor(dtype, shape, seed = 1) {
   const tensor = Tensor.allocate(dtype, shape, 'other');
-  if (isQuantized(dtype)) {
-    const blockBytes = { q8_0: 34, q4_0: 18, q4_1: 20 }[dtype];
+  if (isQuantized(dtype) && !scalesAt[dtype]) {
+    const x = randomTensor('bf16', shape, seed);
+    ops.quantize(new KeptWorkspace(), { x, y: tensor });
+    x.dispose();
+  } else if (isQuantized(dtype)) {
+    const { blockBytes } = dtypes[dtype];
     const bytes = new Uint8Array(tensor.bytes);
     for (let i = 0; i < bytes.length; i++) bytes[i] = (i * 2654435761) >>> 24;
-    for (let i = 0; i < bytes.length; i += blockBytes) bytes.set([0x00, 0x24, 0x00, 0x24].slice(0, dtype === 'q4_1' ? 4 : 2), i);
+    for (let i = 0; i < bytes.length; i += blockBytes) for (const at of scalesAt[dtype]) bytes.set([0x00, 0x24], i + at);
     tensor.writeBytes(bytes);
   } else ops.randomFill(new KeptWorkspace(), { y: tensor, low: -1, high: 1, seed });
   return tensor;

@@ -1,11 +1,11 @@
 import type { CommandList, OpContext } from '../native/call.js';
 import type { Arena, ArenaRole } from './arena.js';
 import { type DeviceName, deviceIndex } from './device.js';
-import type { DType, FloatType } from './dtype.js';
+import { bytesOfShape, type DType, type FloatType } from './dtype.js';
 import { drySegment, type Segment } from './memory.js';
 import { randomKey } from './rng.js';
 import type { GradientSink } from './sink.js';
-import { bytesOfShape, Tensor } from './tensor.js';
+import { Tensor } from './tensor.js';
 
 export interface RunOptions {
   device: DeviceName;

@@ -1,6 +1,6 @@
-import type { DType } from './dtype.js';
+import { bytesOfShape, type DType } from './dtype.js';
 import { allocate, drySegment, type MemoryCategory, type Segment } from './memory.js';
-import { bytesOfShape, Tensor } from './tensor.js';
+import { Tensor } from './tensor.js';
 
 export interface TensorSpec {
   dtype: DType;

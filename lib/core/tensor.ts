@@ -1,6 +1,6 @@
 import { FinetuneError } from '../native/errors.js';
 import { native } from '../native/loader.js';
-import { bytesOf, type DType, dtypes } from './dtype.js';
+import { bytesOf, bytesOfShape, type DType, dtypes } from './dtype.js';
 import { allocate, drySegment, type MemoryCategory, release, type Segment } from './memory.js';
 
 /**
@@ -64,8 +64,8 @@ export class Tensor {
 
   /** The same elements under another shape. Contiguous tensors only. */
   reshape(shape: readonly number[], name = this.name): Tensor {
-    if (!this.isContiguous || shape.reduce((a, b) => a * b, 1) !== this.numElements)
-      throw new FinetuneError('ERR_SHAPE', `${this.name}: cannot view [${this.shape}] as [${shape}]`);
+    const fits = shape.reduce((a, b) => a * b, 1) === this.numElements && bytesOfShape(this.dtype, shape) === this.bytes;
+    if (!this.isContiguous || !fits) throw new FinetuneError('ERR_SHAPE', `${this.name}: cannot view [${this.shape}] as [${shape}]`);
     return new Tensor(this.segment, this.byteOffset, this.dtype, shape, name);
   }
 
@@ -78,7 +78,7 @@ export class Tensor {
   /** Rows [begin, end) of a 1-D or 2-D tensor, as a view. */
   slice(begin: number, end: number, name = this.name): Tensor {
     const oneD = this.shape.length === 1;
-    const offset = this.byteOffset + bytesOf(this.dtype, begin * (oneD ? 1 : this.rowStride));
+    const offset = this.byteOffset + (oneD ? bytesOf(this.dtype, begin) : begin * bytesOf(this.dtype, this.rowStride));
     return new Tensor(
       this.segment,
       offset,
@@ -143,13 +143,6 @@ export class Tensor {
     this.freed = true;
     release(this.segment);
   }
-}
-
-export function bytesOfShape(dtype: DType, shape: readonly number[]): number {
-  return bytesOf(
-    dtype,
-    shape.reduce((a, b) => a * b, 1),
-  );
 }
 
 function typedArray(dtype: DType, values: ArrayLike<number>): Float64Array | Float32Array | Int32Array | Uint8Array {

@@ -3,7 +3,7 @@ import { release } from '../core/memory.js';
 import { ByteCursor } from './byte-cursor.js';
 import { corruptFile, shown, unsupportedFile } from './file-error.js';
 import { type GgufMetadata, readMetadata, readString } from './gguf-metadata.js';
-import { ggmlTypes } from './gguf-types.js';
+import { ggmlTypes, supportedGgmlTypes } from './gguf-types.js';
 import { mapChecked } from './map-file.js';
 
 const magic = 0x46554747; // "GGUF"
@@ -91,7 +91,7 @@ function readTensor(cursor: ByteCursor, alignment: number, path: string): GgufTe
   const offset = cursor.u64();
   const type = ggmlTypes.get(typeNumber);
   if (!type)
-    throw unsupportedFile(path, `${where} has the unknown storage type ${typeNumber}`, 'Use a file in F16, BF16, F32, Q8_0, Q4_0 or Q4_1.');
+    throw unsupportedFile(path, `${where} has the unknown storage type ${typeNumber}`, `Use a file in ${supportedGgmlTypes.join(', ')}.`);
   const elements = sizes.reduce((a, b) => a * b, 1n);
   if (elements * BigInt(type.blockBytes) > BigInt(Number.MAX_SAFE_INTEGER) || sizes.includes(0n))
     throw corruptFile(path, `${where} has the dimensions [${sizes.join(', ')}]`);

@@ -1,6 +1,6 @@
 import { basename, dirname, join } from 'node:path';
-import { bytesOf, type DType, dtypes, type FloatType, isQuantized } from '../core/dtype.js';
-import { bytesOfShape, Tensor } from '../core/tensor.js';
+import { bytesOf, bytesOfShape, type DType, dtypes, type FloatType, isQuantized } from '../core/dtype.js';
+import { Tensor } from '../core/tensor.js';
 import { FinetuneError } from '../native/errors.js';
 import { cast } from '../native/ops.js';
 import { type FileSink, writeFileAtomic } from './atomic-file.js';

@@ -1034,3 +1034,63 @@ export function sampleToken(context: OpContext, a: SampleTokenArgs): void {
   setNumber(24, a.seed ?? 0);
   run(context, 32, 'sample_token', true, 25);
 }
+
+/** Arguments of quantize: native/ops. */
+export interface QuantizeArgs {
+  /** read */
+  x: Tensor;
+  /** written */
+  y: Tensor;
+}
+
+export function quantize(context: OpContext, a: QuantizeArgs): void {
+  setTensor(3, a.x);
+  setTensor(12, a.y);
+  run(context, 30, 'quantize', true);
+}
+
+/** Arguments of pack_nf4: native/ops. */
+export interface PackNf4Args {
+  /** read */
+  codes: Tensor;
+  /** read */
+  absmax: Tensor;
+  /** read */
+  map: Tensor;
+  /** read */
+  nested?: Tensor | undefined;
+  /** read */
+  nestedMap?: Tensor | undefined;
+  /** written */
+  y: Tensor;
+  /** real, default 0 */
+  offset?: number;
+}
+
+export function packNf4(context: OpContext, a: PackNf4Args): void {
+  setTensor(3, a.codes);
+  setTensor(12, a.absmax);
+  setTensor(21, a.map);
+  setTensor(30, a.nested);
+  setTensor(39, a.nestedMap);
+  setTensor(48, a.y);
+  setNumber(57, a.offset ?? 0);
+  run(context, 31, 'pack_nf4', false);
+}
+
+/** Arguments of logit_difference: native/ops. */
+export interface LogitDifferenceArgs {
+  /** read */
+  p: Tensor;
+  /** read */
+  q: Tensor;
+  /** read and written */
+  out: Tensor;
+}
+
+export function logitDifference(context: OpContext, a: LogitDifferenceArgs): void {
+  setTensor(3, a.p);
+  setTensor(12, a.q);
+  setTensor(21, a.out);
+  run(context, 32, 'logit_difference', true);
+}

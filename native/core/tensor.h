@@ -26,8 +26,8 @@ struct Tensor {
   NFT_MEMBER int64_t num_elements() const { return rows() * cols(); }
   NFT_MEMBER bool contiguous() const { return row_stride == cols() || rows() <= 1; }
   // Bytes of one row / from the first to the last element of the view.
-  NFT_MEMBER int64_t row_bytes() const { return cols() / info(dtype).block_elements * info(dtype).block_bytes; }
-  NFT_MEMBER int64_t stride_bytes() const { return row_stride / info(dtype).block_elements * info(dtype).block_bytes; }
+  NFT_MEMBER int64_t row_bytes() const { return nft::row_bytes(dtype, cols()); }
+  NFT_MEMBER int64_t stride_bytes() const { return nft::row_bytes(dtype, row_stride); }
   NFT_MEMBER int64_t extent_bytes() const {
     return rows() == 0 || cols() == 0 ? 0 : (rows() - 1) * stride_bytes() + row_bytes();
   }

@@ -1,5 +1,7 @@
+#include <cstring>
+
 #include "../updates/all.h"
-#include "fields.h"
+#include "quantize.h"
 
 namespace nft {
 
@@ -81,6 +83,14 @@ void UpdateRule::check(const char* op, const Tensor& weight) const {
     check::same_shape(op, name, *s, "weight", weight);
     check::contiguous(op, name, *s);
   }
+}
+
+void PackNf4::check_maps() const {
+  check::that(std::memcmp(map.data, formats::kNf4Codebook, sizeof(formats::kNf4Codebook)) == 0, kName, "map",
+              "the codebook of NF4");
+  if (nested_map.present)
+    check::that(std::memcmp(nested_map.data, formats::kDynamicMap, sizeof(formats::kDynamicMap)) == 0, kName, "nested_map",
+                "the signed dynamic map of 256 values");
 }
 
 }  // namespace nft

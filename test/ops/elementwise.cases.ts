@@ -1,4 +1,5 @@
 import type { DType } from '../../lib/core/dtype.js';
+import { quantizedTypes, wholeBlocks } from './quantized.js';
 import { counterBits, counterUniform } from './random.js';
 import { Matrix, type OpCase, type OpSuite, type TensorSpec, type Types, tensor } from './suite.js';
 
@@ -52,11 +53,14 @@ export const suites: OpSuite[] = [
           args: { x: tensor(from, s, { rowPad: i }), y: tensor(to, s, { rowPad: i }) },
         })),
       ),
-      ...(['q8_0', 'q4_0', 'q4_1'] as const).flatMap((from) =>
-        [0, 1, 5].map((n) => ({
-          name: `[${n}, 96] ${from} to ${to}`,
-          args: { x: tensor(from, [n, 96], { rowPad: 32 }), y: tensor(to, [n, 96]) },
-        })),
+      ...quantizedTypes.flatMap((from) =>
+        [0, 1, 5].map((n) => {
+          const cols = wholeBlocks(from, 96);
+          return {
+            name: `[${n}, ${cols}] ${from} to ${to}`,
+            args: { x: tensor(from, [n, cols], { rowPad: wholeBlocks(from, 1) }), y: tensor(to, [n, cols]) },
+          };
+        }),
       ),
     ]),
     bench: (['bf16', 'q8_0', 'q4_0', 'q4_1'] as const).map((t) => ({

@@ -1,5 +1,6 @@
 import type { DType } from '../../lib/core/dtype.js';
 import { naiveUpdate, updateVariants } from './naive-update.js';
+import { weightTypes, wholeBlocks } from './quantized.js';
 import { Matrix, type OpCase, type OpSuite, type Round, type TensorSpec, tensor } from './suite.js';
 
 /** Ids with repeats, the first and the last row among them. */
@@ -47,9 +48,9 @@ export const suites: OpSuite[] = [
     cases: [
       forward(0, 5, 8, 'f32', 'f32'),
       forward(1, 1, 1, 'f32', 'f32'),
-      ...(['f32', 'bf16', 'f16', 'q8_0', 'q4_0', 'q4_1'] as const).flatMap((w) => [
-        forward(19, 11, 96, w, 'f32'),
-        forward(19, 11, 96, w, 'bf16', Math.sqrt(96), 5),
+      ...weightTypes.flatMap((w) => [
+        forward(19, 11, wholeBlocks(w, 96), w, 'f32'),
+        forward(19, 11, wholeBlocks(w, 96), w, 'bf16', Math.sqrt(96), 5),
       ]),
       forward(300, 40, 67, 'bf16', 'f16'),
     ],

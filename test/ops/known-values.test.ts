@@ -24,7 +24,7 @@ function run(device: DeviceName, op: string, args: Record<string, Tensor | numbe
   try {
     callOp(new TestContext(device), op, args);
     const t = args[result] as Tensor;
-    return [...decode(t.dtype, t.readBytes())];
+    return [...decode(t.dtype, t.readBytes(), t.cols)];
   } finally {
     for (const t of Object.values(args)) if (t instanceof Tensor) t.dispose();
   }

@@ -2,6 +2,7 @@ import type { DType } from '../../lib/core/dtype.js';
 import { naiveEmbeddingGradient } from './embedding.cases.js';
 import { dot } from './linear.cases.js';
 import { naiveUpdate, updateVariants } from './naive-update.js';
+import { weightTypes, wholeBlocks } from './quantized.js';
 import { roundTo } from './storage.js';
 import { Matrix, type OpCase, type OpSuite, type Round, type TensorSpec, tensor } from './suite.js';
 
@@ -152,8 +153,6 @@ function updateCases(
   }));
 }
 
-const weightTypes = ['f32', 'bf16', 'f16', 'q8_0', 'q4_0', 'q4_1'] as const;
-
 export const suites: OpSuite[] = [
   {
     op: 'linear_cross_entropy',
@@ -181,8 +180,8 @@ export const suites: OpSuite[] = [
       certainCase(30, 300, 64, 'f32', 0),
       certainCase(30, 300, 64, 'bf16', 0),
       certainCase(30, 300, 64, 'bf16', 40),
-      ...weightTypes.map((w) => lossCase(9, 67, 64, 'f32', w)),
-      ...weightTypes.map((w) => lossCase(9, 67, 64, 'bf16', w, 2, ['dh', 'lse'])),
+      ...weightTypes.map((w) => lossCase(9, 67, wholeBlocks(w, 64), 'f32', w)),
+      ...weightTypes.map((w) => lossCase(9, 67, wholeBlocks(w, 64), 'bf16', w, 2, ['dh', 'lse'])),
       lossCase(11, 50, 16, 'f32', 'f32', 0, []),
       lossCase(11, 50, 16, 'f32', 'f32', 0, ['nll']),
       lossCase(11, 50, 16, 'f32', 'f32', 0, ['dweight']),

@@ -1,5 +1,6 @@
 import type { DType } from '../../lib/core/dtype.js';
 import { naiveUpdate, updateVariants } from './naive-update.js';
+import { weightTypes, wholeBlocks } from './quantized.js';
 import { Matrix, type OpCase, type OpSuite, type Round, type TensorSpec, tensor } from './suite.js';
 
 type Args = Record<string, TensorSpec | number>;
@@ -26,7 +27,6 @@ const shapes = [
   [49, 64, 33],
   [65, 513, 19],
 ] as const;
-const weightTypes: DType[] = ['f32', 'bf16', 'f16', 'q8_0', 'q4_0', 'q4_1'];
 const scaleOf = (k: number): number => 1 / Math.sqrt(Math.max(1, k));
 
 /** sum_i a(i) b(i), added to `start` in order. */
@@ -81,16 +81,17 @@ const linearForward: OpSuite = {
   cases: [
     ...shapes.map(([n, k, m]) => forwardCase('plain', n, k, m, 'f32', 'f32')),
     ...shapes.map(([n, k, m]) => forwardCase('plain', n, k, m, 'bf16', 'bf16')),
-    ...weightTypes.flatMap((w) => (['f32', 'bf16'] as const).map((a) => forwardCase('formats', 9, 96, 67, a, w))),
-    ...weightTypes.map((w) => forwardCase('one token', 1, 160, 70, 'f32', w)),
-    ...weightTypes.map((w) => forwardCase('one token, long', 1, 1184, 71, 'f32', w)),
-    ...weightTypes.flatMap((w) => [2, 4, 7].map((n) => forwardCase('few tokens', n, 96, 70, 'f32', w))),
+    ...weightTypes.flatMap((w) => (['f32', 'bf16'] as const).map((a) => forwardCase('formats', 9, wholeBlocks(w, 96), 67, a, w))),
+    ...weightTypes.map((w) => forwardCase('one token', 1, wholeBlocks(w, 160), 70, 'f32', w)),
+    ...weightTypes.map((w) => forwardCase('one token, long', 1, wholeBlocks(w, 1184), 71, 'f32', w)),
+    ...weightTypes.flatMap((w) => [2, 4, 7].map((n) => forwardCase('few tokens', n, wholeBlocks(w, 96), 70, 'f32', w))),
     forwardCase('one token, everything', 1, 96, 70, 'f32', 'q4_1', {
       bias: tensor('f32', [70]),
       ...tail(1, 70, 5, 'f32'),
       residual: tensor('f32', [1, 70]),
     }),
-    ...weightTypes.map((w) => forwardCase('long', 18, 1056, 35, 'f32', w)),
+    ...weightTypes.map((w) => forwardCase('long', 18, wholeBlocks(w, 1056), 35, 'f32', w)),
+    forwardCase('several scales of scales a row', 2, 17472, 5, 'f32', 'nf4_dq'),
     forwardCase('several panels', 150, 290, 210, 'f32', 'f32'),
     forwardCase('several panels', 150, 290, 210, 'bf16', 'bf16'),
     forwardCase('several blocks, odd', 71, 533, 97, 'bf16', 'bf16', tail(71, 97, 3, 'bf16')),
@@ -147,6 +148,8 @@ const linearForward: OpSuite = {
   bench: [
     ...modelCases((k, m, type) => forwardCase('SmolLM2', 1024, k, m, type, type)),
     ...(['bf16', 'q8_0', 'q4_1'] as const).map((w) => forwardCase('SmolLM2', 1024, 576, 1536, 'f32', w)),
+    ...weightTypes.map((w) => forwardCase('SmolLM2', 1024, wholeBlocks(w, 576), 1536, 'bf16', w)),
+    ...weightTypes.map((w) => forwardCase('one token', 1, wholeBlocks(w, 576), 1536, 'f32', w)),
     forwardCase('SmolLM2 LoRA r16', 1024, 576, 1536, 'bf16', 'bf16', tail(1024, 1536, 16, 'f32')),
     ...(['bf16', 'q4_1'] as const).flatMap((w) =>
       modelShapes.map(([k, m]) => forwardCase('one token', 1, k, m, w === 'bf16' ? 'bf16' : 'f32', w)),
@@ -202,8 +205,8 @@ const linearBackwardInput: OpSuite = {
   cases: [
     ...shapes.map(([n, k, m]) => inputCase('plain', n, k, m, 'f32', 'f32')),
     ...shapes.map(([n, k, m]) => inputCase('plain', n, k, m, 'bf16', 'bf16')),
-    ...weightTypes.flatMap((w) => (['f32', 'bf16'] as const).map((a) => inputCase('formats', 9, 96, 67, a, w))),
-    ...weightTypes.map((w) => inputCase('long', 18, 64, 530, 'f32', w)),
+    ...weightTypes.flatMap((w) => (['f32', 'bf16'] as const).map((a) => inputCase('formats', 9, wholeBlocks(w, 96), 67, a, w))),
+    ...weightTypes.map((w) => inputCase('long', 18, wholeBlocks(w, 64), 530, 'f32', w)),
     inputCase('several panels', 150, 210, 290, 'f32', 'f32'),
     inputCase('several panels', 150, 210, 290, 'bf16', 'bf16'),
     inputCase('several blocks, odd', 71, 97, 533, 'bf16', 'bf16', { ...inputTail(71, 97, 3, 'bf16'), accumulate: 1 }),
@@ -218,6 +221,7 @@ const linearBackwardInput: OpSuite = {
   bench: [
     ...modelCases((k, m, type) => inputCase('SmolLM2', 1024, k, m, type, type)),
     ...(['bf16', 'q4_1'] as const).map((w) => inputCase('SmolLM2', 1024, 576, 1536, 'f32', w)),
+    ...weightTypes.map((w) => inputCase('SmolLM2', 1024, wholeBlocks(w, 576), 1536, 'bf16', w)),
     inputCase('SmolLM2 LoRA r16', 1024, 576, 1536, 'bf16', 'bf16', inputTail(1024, 576, 16, 'f32')),
   ],
   naive({ dy, weight, tailDy, tailWeight, dx }, { tailScale = 1, accumulate = 0 }, f) {

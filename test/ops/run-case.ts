@@ -1,14 +1,15 @@
 // Builds the tensors of a case on a device, runs the op and reads its outputs back.
 import type { DeviceName } from '../../lib/core/device.js';
-import { type DType, dtypes, isQuantized } from '../../lib/core/dtype.js';
+import { bytesOf, type DType, isQuantized } from '../../lib/core/dtype.js';
 import { allocate, release } from '../../lib/core/memory.js';
 import { Tensor } from '../../lib/core/tensor.js';
 import type { OpContext } from '../../lib/native/call.js';
 import { type FieldSchema, native } from '../../lib/native/loader.js';
 import * as ops from '../../lib/native/ops.js';
 import { guardByte, TestContext } from './context.js';
+import { randomRows } from './quantized.js';
 import { normalStream, seedOf, uniformStream } from './random.js';
-import { decode, encode, randomBlocks, roundTo } from './storage.js';
+import { decode, encode, roundTo } from './storage.js';
 import { Matrix, type Numbers, type OpCase, type OpSuite, type TensorSpec, type Types } from './suite.js';
 
 const camel = (s: string): string => s.replace(/_([a-z0-9])/g, (_, c: string) => c.toUpperCase());
@@ -57,7 +58,7 @@ export function caseData(suite: OpSuite, c: OpCase, draw = 0): CaseData {
     const bytes = spec.alias ? data.bytes[spec.alias] : contents(seedOf(`${suite.op} ${c.name} ${name} ${draw}`), spec, data);
     if (!bytes) throw new Error(`${suite.op} ${c.name}: ${name} shares memory with ${spec.alias}, which has no contents`);
     data.bytes[name] = bytes;
-    data.inputs[name] = new Matrix(rowsOf(spec.shape), colsOf(spec.shape), decode(spec.dtype, bytes));
+    data.inputs[name] = new Matrix(rowsOf(spec.shape), colsOf(spec.shape), decode(spec.dtype, bytes, colsOf(spec.shape)));
   }
   return data;
 }
@@ -65,7 +66,7 @@ export function caseData(suite: OpSuite, c: OpCase, draw = 0): CaseData {
 function contents(seed: number, spec: TensorSpec, data: CaseData): Uint8Array {
   const elements = rowsOf(spec.shape) * colsOf(spec.shape);
   const scale = spec.scale ?? 1;
-  if (isQuantized(spec.dtype)) return randomBlocks(spec.dtype, elements, scale, uniformStream(seed));
+  if (isQuantized(spec.dtype)) return randomRows(spec.dtype, spec.shape, scale, uniformStream(seed));
   let values = typeof spec.values === 'function' ? spec.values(data.inputs, data.numbers) : spec.values;
   if (!values) {
     const normal = normalStream(seed);
@@ -82,10 +83,9 @@ class Placed {
   private readonly start: number;
 
   constructor(name: string, dtype: DType, spec: TensorSpec) {
-    const { blockBytes, blockElements } = dtypes[dtype];
     const rowStride = colsOf(spec.shape) + (spec.rowPad ?? 0);
-    const extent = (rowsOf(spec.shape) * rowStride * blockBytes) / blockElements;
-    this.start = 64 + ((spec.skip ?? 0) * blockBytes) / blockElements;
+    const extent = rowsOf(spec.shape) * bytesOf(dtype, rowStride);
+    this.start = 64 + (spec.skip ? bytesOf(dtype, spec.skip) : 0);
     this.bytes = this.start + extent + 64;
     this.tensor = new Tensor(allocate(this.bytes, 'other'), this.start, dtype, spec.shape, name, rowStride);
     this.write(0, new Uint8Array(this.bytes).fill(guardByte));
@@ -95,12 +95,10 @@ class Placed {
     native((a) => a.write(this.tensor.segment.id, at, bytes));
   }
   private rowBytes(): number {
-    const { blockBytes, blockElements } = dtypes[this.tensor.dtype];
-    return (this.tensor.cols * blockBytes) / blockElements;
+    return bytesOf(this.tensor.dtype, this.tensor.cols);
   }
   private rowStart(row: number): number {
-    const { blockBytes, blockElements } = dtypes[this.tensor.dtype];
-    return this.start + (row * this.tensor.rowStride * blockBytes) / blockElements;
+    return this.start + row * bytesOf(this.tensor.dtype, this.tensor.rowStride);
   }
 
   fill(dense: Uint8Array): void {
@@ -162,7 +160,7 @@ export function runCase(suite: OpSuite, c: OpCase, device: DeviceName, data: Cas
       if (!place) continue;
       const bytes = place.read();
       const { dtype } = place.tensor;
-      if (access !== 'in') outputs[key] = { dtype, bytes, values: decode(dtype, bytes) };
+      if (access !== 'in') outputs[key] = { dtype, bytes, values: decode(dtype, bytes, place.tensor.cols) };
       else if (!written.has(place) && dtype === (c.args[key] as TensorSpec).dtype && !sameBytes(bytes, data.bytes[key] as Uint8Array))
         throw new Error(`${suite.op} changed its input ${key}`);
     }

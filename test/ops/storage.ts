@@ -1,5 +1,6 @@
-// Storage types in JavaScript, written independently of the engine: values to bytes and back.
-import { type DType, dtypes } from '../../lib/core/dtype.js';
+// Storage types in JavaScript, written independently of the engine: values to bytes and back. quantized.ts has the blocks.
+import { type DType, dtypes, isQuantized } from '../../lib/core/dtype.js';
+import { decodeQuantized } from './quantized.js';
 
 const word = new DataView(new ArrayBuffer(8));
 
@@ -44,7 +45,7 @@ export function roundTo(dtype: DType, x: number): number {
   return Math.abs(rounded) > (precision[dtype]?.max ?? 0) ? Math.sign(rounded) * Infinity : rounded;
 }
 
-function f16Bits(x: number): number {
+export function f16Bits(x: number): number {
   const sign = x < 0 || Object.is(x, -0) ? 0x8000 : 0;
   const a = Math.abs(roundTo('f16', x));
   if (Number.isNaN(a)) return 0x7e00;
@@ -54,7 +55,7 @@ function f16Bits(x: number): number {
   return sign | ((exponent + 15) << 10) | ((a / 2 ** exponent - 1) * 1024);
 }
 
-function f16Value(bits: number): number {
+export function f16Value(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1;
   const exponent = (bits >> 10) & 31;
   const mantissa = bits & 1023;
@@ -74,72 +75,32 @@ export function encode(dtype: DType, values: ArrayLike<number>): Uint8Array {
     else if (dtype === 'bf16') view.setUint16(i * 2, floatBits(roundTo('bf16', x)) >>> 16, true);
     else if (dtype === 'f16') view.setUint16(i * 2, f16Bits(x), true);
     else if (dtype === 'i32') view.setInt32(i * 4, x, true);
+    else if (dtype === 'u8') view.setUint8(i, x);
     else throw new Error(`encode: ${dtype}`);
   }
   return bytes;
 }
 
-/** Values of `bytes`; quantized blocks as GGUF defines them (native/core/dequantize.h states the layout). */
-export function decode(dtype: DType, bytes: Uint8Array): Float64Array<ArrayBuffer> {
-  const { blockBytes, blockElements } = dtypes[dtype];
+/** Values of the `bytes` of dense rows of `cols` elements. */
+export function decode(dtype: DType, bytes: Uint8Array, cols: number): Float64Array<ArrayBuffer> {
+  if (isQuantized(dtype)) return decodeQuantized(dtype, bytes, cols);
+  const { blockBytes } = dtypes[dtype];
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const blocks = Math.floor(bytes.length / blockBytes);
-  const out = new Float64Array(blocks * blockElements);
-  for (let b = 0; b < blocks; b++) {
-    const at = b * blockBytes;
+  const value = (at: number): number => {
     switch (dtype) {
       case 'f64':
-        out[b] = view.getFloat64(at, true);
-        break;
+        return view.getFloat64(at, true);
       case 'f32':
-        out[b] = view.getFloat32(at, true);
-        break;
+        return view.getFloat32(at, true);
       case 'bf16':
-        out[b] = floatFromBits((view.getUint16(at, true) << 16) >>> 0);
-        break;
+        return floatFromBits((view.getUint16(at, true) << 16) >>> 0);
       case 'f16':
-        out[b] = f16Value(view.getUint16(at, true));
-        break;
+        return f16Value(view.getUint16(at, true));
       case 'i32':
-        out[b] = view.getInt32(at, true);
-        break;
-      case 'u8':
-        out[b] = view.getUint8(at);
-        break;
+        return view.getInt32(at, true);
       default:
-        decodeBlock(dtype, view, at, out, b * 32);
+        return view.getUint8(at);
     }
-  }
-  return out;
-}
-
-function decodeBlock(dtype: DType, view: DataView, at: number, out: Float64Array, to: number): void {
-  const scale = f16Value(view.getUint16(at, true));
-  const min = dtype === 'q4_1' ? f16Value(view.getUint16(at + 2, true)) : 0;
-  const quants = at + (dtype === 'q4_1' ? 4 : 2);
-  for (let i = 0; i < 32; i++) {
-    if (dtype === 'q8_0') {
-      out[to + i] = scale * view.getInt8(quants + i);
-      continue;
-    }
-    const byte = view.getUint8(quants + (i % 16));
-    const q = i < 16 ? byte & 15 : byte >> 4;
-    out[to + i] = dtype === 'q4_0' ? scale * (q - 8) : Math.fround(scale * q + min);
-  }
-}
-
-/** Blocks with random scales and quants whose values have about the given root mean square. */
-export function randomBlocks(dtype: DType, elements: number, scale: number, uniform: () => number): Uint8Array {
-  const { blockBytes } = dtypes[dtype];
-  const bytes = new Uint8Array((elements / 32) * blockBytes);
-  for (let i = 0; i < bytes.length; i++) bytes[i] = Math.floor(uniform() * 256);
-  const view = new DataView(bytes.buffer);
-  // Uniform quants: root mean square 74 steps of q8_0, 4.6 of 4-bit blocks around their middle.
-  const step = scale / (dtype === 'q8_0' ? 74 : 4.6);
-  for (let at = 0; at < bytes.length; at += blockBytes) {
-    const d = step * (0.5 + uniform()) * (uniform() < 0.5 ? -1 : 1);
-    view.setUint16(at, f16Bits(d), true);
-    if (dtype === 'q4_1') view.setUint16(at + 2, f16Bits(-7.5 * d), true);
-  }
-  return bytes;
+  };
+  return Float64Array.from({ length: bytes.length / blockBytes }, (_, i) => value(i * blockBytes));
 }

@@ -1,5 +1,7 @@
 #include "matvec.h"
 
+#include <type_traits>
+
 #include "../../../core/thread_pool.h"
 #include "storage.h"
 
@@ -15,7 +17,7 @@ constexpr int64_t kAhead = 3072;  // bytes to fetch ahead of blocks
 struct Input {
   const float* data;
   int64_t stride, main, tail;  // elements; padded lengths
-  const float* block_sums;     // of one token: 0 and the sum of 32 elements of the main part, for every block
+  const float* group_sums;     // of one token: 0 and the sum of the elements of the main part, for every group of a block
 };
 
 int64_t padded(int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
@@ -35,13 +37,13 @@ NFT_INLINE void prefetch(const char* p) {
   for (int64_t i = 0; i < kBytes; i += 64) __builtin_prefetch(p + kAhead + i);
 }
 
-// For each block of x 0 and its sum: what meets the scale and the minimum of a block of the weight.
-void sum_blocks(const float* x, int64_t inner, float* sums) {
-  for (int64_t k = 0; k < inner; k += 32) {
+// For each group of x 0 and its sum: what meets the scale and the minimum of a group of the weight.
+void sum_groups(const float* x, int64_t inner, int64_t group, float* sums) {
+  for (int64_t k = 0; k < inner; k += group, sums += 2) {
     f32v total = zero();
-    for (int i = 0; i < 32; i += kLanes) total += F32::load(x + k + i);
-    sums[k / 16] = 0;
-    sums[k / 16 + 1] = reduce_add(total);
+    for (int64_t i = 0; i < group; i += kLanes) total += F32::load(x + k + i);
+    sums[0] = 0;
+    sums[1] = reduce_add(total);
   }
 }
 
@@ -79,41 +81,45 @@ NFT_INLINE void add_products(const char* w, int64_t inner, const float* x, int64
   }
 }
 
-// As add_products for R rows and one token, which unpacking bounds and not memory: the scale is applied once a block, and
-// the minimum meets the sum of the block's x. Headers are converted for some blocks at a time, so that a scale reaches all
-// lanes with its load and minima are summed as vectors.
-template <class Block, int R>
+// As add_products for R rows and one token, which unpacking bounds and not memory: the scale is applied once a group, and
+// the minimum meets the sum of the group's x. Scales are decoded for some groups at a time, so that one reaches all lanes
+// with its load and minima are summed as vectors.
+template <class Row, int R>
 NFT_INLINE void add_block_products(const Matrix& weight, int64_t row, int64_t inner, const float* x, const float* x_sums,
                                    f32v (&sum)[kGroup]) {
   constexpr int64_t kChunk = 32;
+  static_assert(sizeof(formats::Affine) == 8 && kChunk % Row::kGroups == 0);
   alignas(64) float headers[R][2 * kChunk];
   const char* w[R];
   for (int r = 0; r < R; ++r) w[r] = static_cast<const char*>(weight.data) + (row + r) * weight.stride_bytes;
   const char* next = w[0];
-  for (int64_t first = 0; first < inner / 32; first += kChunk) {
-    const int64_t left = inner / 32 - first, blocks = left < kChunk ? left : kChunk;
-    for (int64_t b = 0; b < blocks; ++b)
+  const int64_t all = inner / Row::kGroup;
+  for (int64_t first = 0; first < all; first += kChunk) {
+    const int64_t left = all - first, groups = left < kChunk ? left : kChunk;
+    for (int64_t g = 0; g < groups; ++g)
 #pragma GCC unroll 4
       for (int r = 0; r < R; ++r) {
-        const f32x4 header = load_header(w[r] + b * Block::kBytes, Block::kHeader);
-        std::memcpy(&headers[r][2 * b], &header, 8);
+        const formats::Affine affine = Row::affine(w[r], first + g);
+        std::memcpy(&headers[r][2 * g], &affine, sizeof(affine));
       }
-    for (int64_t b = 0; b < blocks; ++b, x += 32, next += R * Block::kBytes) {
-      prefetch<R * Block::kBytes>(next);
+    for (int64_t g = 0; g < groups; ++g, x += Row::kGroup) {
+      if (Row::kGroups == 1 || (g & (Row::kGroups - 1)) == 0) {
+        prefetch<R * Row::kBytes>(next);
+        next += R * Row::kBytes;
+      }
 #pragma GCC unroll 4
       for (int r = 0; r < R; ++r) {
-        f32v quants[32 / kLanes];
-        Block::quants(w[r], quants);
+        f32v quants[Row::kGroup / kLanes];
+        Row::quants(w[r], first + g, quants);
         f32v products = quants[0] * F32::load(x);
-#pragma GCC unroll 8
-        for (int i = 1; i < 32 / kLanes; ++i) products = fma(quants[i], F32::load(x + i * kLanes), products);
-        sum[r] = fma(products, set1(headers[r][2 * b]), sum[r]);
-        w[r] += Block::kBytes;
+#pragma GCC unroll 16
+        for (int i = 1; i < Row::kGroup / kLanes; ++i) products = fma(quants[i], F32::load(x + i * kLanes), products);
+        sum[r] = fma(products, set1(headers[r][2 * g]), sum[r]);
       }
     }
-    if constexpr (Block::kMinimum)
-      for (int64_t i = 0; i < 2 * blocks; i += kLanes) {
-        const int count = 2 * blocks - i < kLanes ? static_cast<int>(2 * blocks - i) : kLanes;
+    if constexpr (Row::kMinimum)
+      for (int64_t i = 0; i < 2 * groups; i += kLanes) {
+        const int count = 2 * groups - i < kLanes ? static_cast<int>(2 * groups - i) : kLanes;
 #pragma GCC unroll 4
         for (int r = 0; r < R; ++r)
           sum[r] = fma(load_n(headers[r] + i, count), load_n(x_sums + 2 * first + i, count), sum[r]);
@@ -135,20 +141,45 @@ NFT_INLINE f32v reduce_group(f32v (&x)[kGroup]) {
 
 const char* weight_row(const Segment& s, int64_t row) { return static_cast<const char*>(s.b.data) + row * s.b.stride_bytes; }
 
+// Quantized rows of the weight as f32, for several tokens: elements k ... k + count - 1 of a row, whole vectors.
+using Decode = void (*)(const char* row, int64_t k, int64_t count, float* out);
+template <class Row>
+void decode_row(const char* row, int64_t k, int64_t count, float* out) {
+  for (int64_t i = 0; i < count; i += kLanes) F32::store(out + i, Row::load(row, k + i));
+}
+// Stands for all quantized formats where their elements are decoded first.
+struct DecodedRow {};
+
+template <int T>
+NFT_INLINE void add_decoded_products(const char* w, Decode decode, int64_t inner, const float* x, int64_t x_stride,
+                                     f32v (&sum)[T]) {
+  constexpr int64_t kChunk = 512;
+  alignas(64) float decoded[kChunk];
+  for (int64_t k = 0; k < inner; k += kChunk) {
+    const int64_t count = inner - k < kChunk ? inner - k : kChunk;
+    decode(w, k, count, decoded);
+    add_products<PlainRow<F32>, T>(reinterpret_cast<const char*>(decoded), count, x + k, x_stride, sum);
+  }
+}
+
 template <class Row, int T, int R>
-void outputs(const Problem& p, const Input& x, int64_t col) {
-  constexpr bool kBlocks = T == 1 && is_blocked<Row>;
+void outputs(const Problem& p, const Input& x, Decode decode, int64_t col) {
+  constexpr bool kBlocks = is_blocked<Row>, kDecoded = std::is_same_v<Row, DecodedRow>;
   f32v sum[T][kGroup];
 #pragma GCC unroll 8
   for (int t = 0; t < T; ++t)
 #pragma GCC unroll 4
     for (int r = 0; r < kGroup; ++r) sum[t][r] = zero();
-  if constexpr (kBlocks) add_block_products<Row, R>(p.main.b, col, p.main.inner, x.data, x.block_sums, sum[0]);
+  if constexpr (kBlocks) add_block_products<Row, R>(p.main.b, col, p.main.inner, x.data, x.group_sums, sum[0]);
   for (int r = 0; r < R; ++r) {
     f32v row[T];
 #pragma GCC unroll 8
     for (int t = 0; t < T; ++t) row[t] = sum[t][r];
-    if constexpr (!kBlocks) add_products<Row, T>(weight_row(p.main, col + r), p.main.inner, x.data, x.stride, row);
+    const char* w = weight_row(p.main, col + r);
+    if constexpr (kDecoded)
+      add_decoded_products<T>(w, decode, p.main.inner, x.data, x.stride, row);
+    else if constexpr (!kBlocks)
+      add_products<Row, T>(w, p.main.inner, x.data, x.stride, row);
     if (p.tail.inner > 0)
       with_float_type(p.tail.b.dtype, [&](auto type) {
         add_products<PlainRow<decltype(type)>, T>(weight_row(p.tail, col + r), p.tail.inner, x.data + x.main, x.stride, row);
@@ -172,18 +203,29 @@ void outputs(const Problem& p, const Input& x, int64_t col) {
 }
 
 template <class Row, int T>
-void all_outputs(const Problem& p, const Input& x, int threads) {
+void all_outputs(const Problem& p, const Input& x, Decode decode, int threads) {
   const int64_t groups = (p.cols + kGroup - 1) / kGroup;
   const int workers = p.cols * (x.main + x.tail) < kParallelWork ? 1 : threads;
   ThreadPool::instance().run(workers, [&](int64_t worker, int) {
     for (int64_t g = groups * worker / workers; g < groups * (worker + 1) / workers; ++g) {
       const int64_t col = g * kGroup;
       if (col + kGroup <= p.cols)
-        outputs<Row, T, kGroup>(p, x, col);
+        outputs<Row, T, kGroup>(p, x, decode, col);
       else
-        for (int64_t c = col; c < p.cols; ++c) outputs<Row, T, 1>(p, x, c);
+        for (int64_t c = col; c < p.cols; ++c) outputs<Row, T, 1>(p, x, decode, c);
     }
   });
+}
+
+// t: tokens, rounded up to 1, 2, 4 or 8.
+template <class Row>
+void several_outputs(const Problem& p, const Input& x, Decode decode, int t, int threads) {
+  switch (t) {
+    case 1: return all_outputs<Row, 1>(p, x, decode, threads);
+    case 2: return all_outputs<Row, 2>(p, x, decode, threads);
+    case 4: return all_outputs<Row, 4>(p, x, decode, threads);
+    default: all_outputs<Row, 8>(p, x, decode, threads);
+  }
 }
 
 }  // namespace
@@ -209,16 +251,14 @@ void matvec(const Problem& p, void* workspace, int threads) {
   }
   with_storage(p.main.b.dtype, [&](auto row) {
     using Row = decltype(row);
-    if constexpr (is_blocked<Row>)
-      if (t == 1) {
-        sum_blocks(data, x.main, data + x.stride);
-        x.block_sums = data + x.stride;
-      }
-    switch (t) {
-      case 1: all_outputs<Row, 1>(p, x, threads); break;
-      case 2: all_outputs<Row, 2>(p, x, threads); break;
-      case 4: all_outputs<Row, 4>(p, x, threads); break;
-      default: all_outputs<Row, 8>(p, x, threads);
+    if constexpr (!is_blocked<Row>) {
+      several_outputs<Row>(p, x, nullptr, t, threads);
+    } else if (t > 1) {
+      several_outputs<DecodedRow>(p, x, decode_row<Row>, t, threads);
+    } else {
+      if (Row::kMinimum) sum_groups(data, p.main.inner, Row::kGroup, data + x.stride);
+      x.group_sums = data + x.stride;
+      all_outputs<Row, 1>(p, x, nullptr, threads);
     }
   });
 }

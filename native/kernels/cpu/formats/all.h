@@ -1,0 +1,15 @@
+#pragma once
+// The vector loads of every format.
+#include "int8.h"
+#include "nf4.h"
+#include "nf4_dq.h"
+#include "q2_k.h"
+#include "q3_k.h"
+#include "q4_0.h"
+#include "q4_1.h"
+#include "q4_k.h"
+#include "q5_0.h"
+#include "q5_1.h"
+#include "q5_k.h"
+#include "q6_k.h"
+#include "q8_0.h"

@@ -1,0 +1,13 @@
+#pragma once
+#include "quants.h"
+
+namespace nft::cpu::NFT_ISA::gemm {
+
+template <>
+struct Quants<formats::Int8> : QuantsBase<formats::Int8> {
+  static NFT_MEMBER f32v load(const uint8_t* block, int i) {
+    return to_f32(widen_bytes(load_bytes<i8v>(block + formats::Int8::kQuants + i)));
+  }
+};
+
+}  // namespace nft::cpu::NFT_ISA::gemm

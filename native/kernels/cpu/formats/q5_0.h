@@ -1,0 +1,9 @@
+#pragma once
+#include "nibbles.h"
+
+namespace nft::cpu::NFT_ISA::gemm {
+
+template <>
+struct Quants<formats::Q5_0> : FiveBitQuants<formats::Q5_0> {};
+
+}  // namespace nft::cpu::NFT_ISA::gemm
