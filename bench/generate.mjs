@@ -12,11 +12,10 @@ import { root } from '../scripts/build-native.mjs';
 import { setupOrExit } from '../scripts/setup.mjs';
 import { startCopy } from './copy.mjs';
 import { stopwatch } from './quiet.mjs';
-import { randomModel } from './smollm2-shape.mjs';
+import { randomModel, sharedGguf } from './smollm2-shape.mjs';
 import { significant } from './statistics.mjs';
 import { inTurns } from './turns.mjs';
 
-const sharedGguf = join(root, '..', 'shared', 'models', 'smollm2-135m-instruct', 'SmolLM2-135M-Instruct.Q4_1.gguf');
 const numbers = { layers: 30, prompt: 32, tokens: 128, threads: 2, seconds: 8 };
 
 function readOptions() {

@@ -4,6 +4,9 @@ import { join } from 'node:path';
 import { root } from '../scripts/build-native.mjs';
 import { writeRandomWeights } from '../scripts/random-weights.mjs';
 
+/** The same model with real weights in Q4_1, where the shared models lie beside the checkout. */
+export const sharedGguf = join(root, '..', 'shared', 'models', 'smollm2-135m-instruct', 'SmolLM2-135M-Instruct.Q4_1.gguf');
+
 const torchNames = { f32: 'float32', bf16: 'bfloat16' };
 
 /** Its config.json. */

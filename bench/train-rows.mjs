@@ -5,7 +5,8 @@ const full = { method: { type: 'full' }, learningRate: 1e-4 };
 
 /**
  * AdamW as one takes it for the least memory: updates fused into the backward pass, moments in bf16, as the peer's are.
- * own: without a peer, compared with another row instead. labels: share of the tokens that carry loss.
+ * comparedWith: without a peer, compared with another row instead. labels: share of the tokens that carry loss. gguf: on the shared
+ * SmolLM2-135M in Q4_1, left out where it is not there.
  */
 export const trainRows = {
   'lora-bf16': { dtype: 'bf16', floor: 'lora', settings: lora },
@@ -17,6 +18,9 @@ export const trainRows = {
   },
   'lomo-bf16': { dtype: 'bf16', floor: 'lomo', settings: { ...full, optimizer: { type: 'lomo', weightDecay: 0 } } },
   'lora-bf16-checkpointing': { dtype: 'bf16', floor: 'lora', checkpointing: true, settings: { ...lora, checkpointing: 'block' } },
+  'lora-nf4': { dtype: 'bf16', floor: 'lora', comparedWith: 'lora-bf16', settings: { ...lora, quantize: 'nf4' } },
+  'lora-int8': { dtype: 'bf16', floor: 'lora', comparedWith: 'lora-bf16', settings: { ...lora, quantize: 'int8' } },
+  'lora-q4_1': { dtype: 'bf16', floor: 'lora', comparedWith: 'lora-bf16', gguf: true, settings: lora },
   'completions-only': { dtype: 'bf16', floor: 'lora', labels: 0.5, comparedWith: 'lora-bf16', settings: lora },
 };
 

@@ -8,18 +8,19 @@
 // count (statistics.mjs); each trial runs until it has `steps` of them, at most three times as many. The machine's ceilings are measured
 // in the same run (ceilings.mjs), and the time that they allow for the step (floor.mjs). Appends one JSON line a row to
 // bench/results/train.jsonl.
-//   npm run bench:train -- [--only lora-bf16,lora-f32,adamw-bf16,lomo-bf16,lora-bf16-checkpointing,completions-only]
+//   npm run bench:train -- [--only lora-bf16,lora-f32,adamw-bf16,lomo-bf16,lora-bf16-checkpointing,lora-nf4,lora-int8,
+//       lora-q4_1,completions-only]
 //       [--shapes 4x256,1x512] [--peers plain,tcmalloc,compiled] [--trials 3] [--steps 5] [--warmup 1] [--layers 30] [--threads 2]
 //   npm run bench:train -- --scaling [--only ...]   this package alone on 1 and on `threads` threads, no peers
 import { spawnSync } from 'node:child_process';
-import { appendFileSync, mkdirSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { root } from '../scripts/build-native.mjs';
 import { setupOrExit } from '../scripts/setup.mjs';
 import { floorTokensPerSecond, stepFloor } from './floor.mjs';
 import { Rival } from './rival.mjs';
-import { randomModel, smolLm2Config } from './smollm2-shape.mjs';
+import { randomModel, sharedGguf, smolLm2Config } from './smollm2-shape.mjs';
 import { cleanSamples, significant, spread } from './statistics.mjs';
 import { ownSettings, peerArguments, trainRows } from './train-rows.mjs';
 
@@ -206,7 +207,12 @@ async function main() {
     const medians = {};
     for (const name of only) {
       const row = trainRows[name];
-      const work = { ...shared, batch, length, model: await randomModel(shared.layers, row.dtype) };
+      if (row.gguf && !existsSync(sharedGguf)) {
+        console.log(`${name}: left out, there is no ${sharedGguf}`);
+        continue;
+      }
+      const model = row.gguf ? sharedGguf : await randomModel(shared.layers, row.dtype);
+      const work = { ...shared, batch, length, model };
       const tokens = batch * length;
       const floor = floorRate(row, work, ceilings);
       const title = `${name}, ${batch} x ${length}`;

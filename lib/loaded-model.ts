@@ -8,6 +8,7 @@ import { Tokenizer } from './data/tokenizer.js';
 import { HostContext } from './formats/host-ops.js';
 import { type ModelSource, openModel } from './formats/model-source.js';
 import { readAdapter } from './formats/peft-adapter.js';
+import { QuantizedWeights, type QuantizeSettings, type QuantizeType, quantizeType } from './formats/quantized-weights.js';
 import type { WeightSource } from './formats/weights.js';
 import { attachLora } from './methods/lora-load.js';
 import { materialize } from './methods/materialize.js';
@@ -17,7 +18,7 @@ import { readModelConfig } from './models/index.js';
 import { FinetuneError } from './native/errors.js';
 import { checkedShape } from './trainer/weight-shapes.js';
 
-const { device, dtype, threads: threadCount } = trainConfigSchema.shape;
+const { device, dtype, threads: threadCount, quantize, doubleQuantization } = trainConfigSchema.shape;
 
 const loadOptionsSchema = z.strictObject({
   path: z.string().min(1).describe('Model: a Hugging Face folder or a GGUF file'),
@@ -25,6 +26,8 @@ const loadOptionsSchema = z.strictObject({
   device,
   dtype,
   threads: threadCount,
+  quantize,
+  doubleQuantization,
 });
 
 /** Settings of `loadModel`; only `path` is required. */
@@ -39,12 +42,13 @@ export class LoadedModel {
   readonly adapterPath: string | undefined;
   readonly device: DeviceName;
   readonly dtype: FloatType;
+  readonly quantization: QuantizeSettings;
   readonly source: ModelSource;
   readonly lm: CausalLm;
   readonly tokenizer: Tokenizer | undefined;
   /** Ids at which a generation ends: those of config.json, generation_config.json and the tokenizer. */
   readonly endIds: ReadonlySet<number>;
-  private readonly weights: WeightSource;
+  readonly weights: WeightSource;
   private readonly adapterMemory: Segment | undefined;
   private readonly inUse = new Set<{ dispose(): void }>();
   private disposed = false;
@@ -57,8 +61,9 @@ export class LoadedModel {
     this.adapterPath = options.adapter;
     this.device = 'cpu';
     this.dtype = options.dtype;
+    this.quantization = { quantize: options.quantize, doubleQuantization: options.doubleQuantization };
     this.source = openModel(options.path);
-    this.weights = requireWeights(this.source);
+    this.weights = weightsOf(this.source, quantizeType(options));
     let lm: CausalLm | undefined;
     try {
       const { tokenizer } = this.source;
@@ -100,8 +105,17 @@ export class LoadedModel {
   }
 }
 
-function requireWeights(source: ModelSource): WeightSource {
-  if (source.weights) return source.weights;
+function weightsOf(source: ModelSource, quantized: QuantizeType | undefined): WeightSource {
+  const { weights } = source;
+  if (weights && !quantized) return weights;
+  if (weights && quantized) {
+    try {
+      return new QuantizedWeights(weights, quantized);
+    } catch (error) {
+      weights.close();
+      throw error;
+    }
+  }
   throw new FinetuneError(
     'ERR_FILE',
     `${source.path}: has no weights, only a configuration. Give the folder with model.safetensors or a GGUF file.`,

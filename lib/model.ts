@@ -85,10 +85,10 @@ export class Model implements AsyncDisposable, Disposable {
    */
   train(config: Omit<TrainConfigInput, 'model'>, hooks: { signal?: AbortSignal } = {}): TrainingRun {
     this.loaded.assertOpen();
-    const { path, dtype, adapterPath } = this.loaded;
+    const { path, dtype, adapterPath, quantization } = this.loaded;
     const lora = config.method ?? { type: 'lora' as const };
     const method = adapterPath !== undefined && lora.type === 'lora' ? { initAdapter: adapterPath, ...lora } : config.method;
-    return train({ dtype: dtype as 'f32' | 'bf16', ...config, model: path, ...(method && { method }) }, hooks);
+    return train({ dtype: dtype as 'f32' | 'bf16', ...quantization, ...config, model: path, ...(method && { method }) }, hooks);
   }
 
   /**
@@ -103,7 +103,9 @@ export class Model implements AsyncDisposable, Disposable {
 
   /**
    * Writes a complete Hugging Face model folder with the adapter merged into the weights.
-   * @param options dtype: storage type, default that of the model, bf16 for quantized ones; overwrite: replace an existing folder
+   * @param options dtype: storage type, default that of the model, bf16 for quantized ones; base: where the model was quantized on load,
+   *   `dequantized` (default) adds the adapter to the weights it was trained on, `original` to those of the file; overwrite: replace an
+   *   existing folder. Over a quantized base the result says how far the merged model is from the trained one.
    * @throws ERR_CONFIG_INVALID without an adapter, ERR_FILE
    */
   async merge(out: string, options: MergeOptions = {}): Promise<MergeResult> {

@@ -43,6 +43,14 @@ export const trainConfigSchema = z.strictObject({
     .default(0)
     .describe('Rows of data that are held out instead, drawn with the seed: a share below 1, or a number of rows'),
 
+  quantize: z
+    .enum(['nf4', 'int8'])
+    .optional()
+    .describe('Quantize the linear layers of the blocks on load: nf4 (QLoRA, arXiv 2305.14314) or int8, in blocks of 64. Default: off'),
+  doubleQuantization: z
+    .boolean()
+    .default(true)
+    .describe('Keep the scales of nf4 in 8 bits too: 4.13 bits a weight and some bytes a row instead of 4.5'),
   method: methodSchema.prefault({ type: 'lora' }).describe('What is trained'),
   optimizer: optimizerSchema.prefault({ type: 'adamw' }).describe('How gradients become updates'),
   learningRate: z

@@ -15,6 +15,13 @@ const rules: Rule[] = [
     return { path: ['optimizer', 'type'], message: refusals?.[method.type] ?? `${name} cannot train ${method.type}` };
   },
   ({ method }) => methodOf(method).refuse?.(method),
+  ({ method, quantize }) =>
+    quantize !== undefined && !methodOf(method).peftConfig
+      ? {
+          path: ['quantize'],
+          message: `method ${method.type} changes the weights, and quantized ones stay as they are; use method lora, or leave quantize out`,
+        }
+      : undefined,
   ({ optimizer, batchSize, gradientAccumulationSteps: steps }) => {
     const { isFused, unfused } = optimizerOf(optimizer);
     if (!isFused(optimizer) || steps === 1) return undefined;

@@ -1,7 +1,8 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { FinetuneError } from '../native/errors.js';
-import { fileError, unsupportedFile } from './file-error.js';
+import { BitsAndBytesWeights, isBitsAndBytes } from './bitsandbytes-weights.js';
+import { fileError, shown, unsupportedFile } from './file-error.js';
 import { isObject, type JsonObject, readJsonFile, readTextFile } from './json-file.js';
 import type { ModelSource, OpenModelOptions, TokenizerFiles } from './model-source.js';
 import { SafetensorsSource } from './safetensors.js';
@@ -44,6 +45,7 @@ export function openHfModel(path: string, options: OpenModelOptions): ModelSourc
   if (!side.config)
     throw new FinetuneError('ERR_FILE', `${path}: has weights but no config.json. Add the config.json that belongs to them.`, { path });
   const weightFile = findWeights(path);
+  if (weightFile) checkQuantization(side.config, path);
   const source: ModelSource = {
     path,
     kind: weightFile ? 'safetensors' : 'config',
@@ -56,10 +58,32 @@ export function openHfModel(path: string, options: OpenModelOptions): ModelSourc
   };
   if (weightFile && options.weights !== false) {
     const weights = weightFile.endsWith('.json') ? SafetensorsSource.openIndex(weightFile) : SafetensorsSource.openFile(weightFile);
-    source.weights = weights;
+    source.weights = isBitsAndBytes(weights) ? bitsAndBytes(weights, weightFile) : weights;
     source.files = [...new Set([...side.read, weightFile, ...weights.files()])];
   }
   return source;
+}
+
+function bitsAndBytes(weights: SafetensorsSource, path: string): BitsAndBytesWeights {
+  try {
+    return new BitsAndBytesWeights(weights, path);
+  } catch (error) {
+    weights.close();
+    throw error;
+  }
+}
+
+// Codes and scales of other schemes would be taken for weights, or be missed one by one.
+function checkQuantization({ quantization_config: config }: JsonObject, folder: string): void {
+  if (!isObject(config) || config.quant_method === undefined) return;
+  const is4Bit = config.quant_method === 'bitsandbytes' && config.load_in_8bit !== true;
+  if (is4Bit) return;
+  const method = config.quant_method === 'bitsandbytes' ? 'bitsandbytes in 8 bits' : shown(config.quant_method);
+  throw unsupportedFile(
+    join(folder, 'config.json'),
+    `the weights were quantized with ${method}`,
+    'Supported are bitsandbytes in 4 bits (nf4) and GGUF files; or take the unquantized model with quantize: nf4 or int8.',
+  );
 }
 
 function openBareConfig(path: string): ModelSource {

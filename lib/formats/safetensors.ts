@@ -85,6 +85,12 @@ export class SafetensorsSource implements WeightSource {
     return t;
   }
 
+  drop(name: string): void {
+    const t = this.made.get(name);
+    if (t) this.store.free(t);
+    this.made.delete(name);
+  }
+
   privateBytes(): number {
     return this.store.privateBytes();
   }

@@ -38,6 +38,14 @@ export class TensorStore {
     return t;
   }
 
+  /** Gives a private tensor back; views of a map stay. */
+  free(t: Tensor): void {
+    const at = this.copies.indexOf(t);
+    if (at < 0) return;
+    this.copies.splice(at, 1);
+    t.dispose();
+  }
+
   privateBytes(): number {
     return this.copies.reduce((sum, t) => sum + t.bytes, 0);
   }

@@ -19,9 +19,12 @@ export interface WeightSource {
   info(name: string): WeightInfo;
   /**
    * A view into the mapped file, made once. A private copy (category `weights`) only where the file's form differs from the
-   * Hugging Face one (GGUF: q and k rows of llama, norms of Gemma) or its bytes are misaligned for the type.
+   * Hugging Face one (GGUF: q and k rows of llama, norms of Gemma; parts of bitsandbytes), its bytes are misaligned for the type, or
+   * it is quantized on load.
    */
   tensor(name: string): Tensor;
+  /** Gives back the private copy of a tensor, where one was made: the tensor is not used any more. */
+  drop(name: string): void;
   /** Bytes that are copies rather than maps, so far. */
   privateBytes(): number;
   /** Releases maps and copies; tensors of this source throw ERR_DISPOSED from then on. */

@@ -1046,7 +1046,7 @@ export interface QuantizeArgs {
 export function quantize(context: OpContext, a: QuantizeArgs): void {
   setTensor(3, a.x);
   setTensor(12, a.y);
-  run(context, 30, 'quantize', true);
+  run(context, 33, 'quantize', true, 21);
 }
 
 /** Arguments of pack_nf4: native/ops. */
@@ -1075,7 +1075,7 @@ export function packNf4(context: OpContext, a: PackNf4Args): void {
   setTensor(39, a.nestedMap);
   setTensor(48, a.y);
   setNumber(57, a.offset ?? 0);
-  run(context, 31, 'pack_nf4', false);
+  run(context, 34, 'pack_nf4', false, 58);
 }
 
 /** Arguments of logit_difference: native/ops. */
@@ -1092,5 +1092,5 @@ export function logitDifference(context: OpContext, a: LogitDifferenceArgs): voi
   setTensor(3, a.p);
   setTensor(12, a.q);
   setTensor(21, a.out);
-  run(context, 32, 'logit_difference', true);
+  run(context, 35, 'logit_difference', true, 30);
 }

@@ -2,8 +2,12 @@
 export interface MemoryPlan {
   /** Frozen weights that stay in the file: read through the system's page cache, not counted in `total`. */
   weightsMapped: number;
-  /** Weights in private memory: trained ones, adapters, and frozen ones that had to be copied. */
+  /** Of weightsMapped: scales and minima of quantized blocks. */
+  quantizationMapped: number;
+  /** Weights in private memory: trained ones, adapters, and frozen ones that were quantized on load or had to be copied. */
   weights: number;
+  /** Of weights: scales and minima of quantized blocks. */
+  quantization: number;
   gradients: number;
   optimizer: number;
   /** Peak of everything that lives inside a step; its parts at that moment are the next three. */

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { TrainConfig } from '../config/defaults.js';
+import { quantizeType } from '../formats/quantized-weights.js';
 import type { Session } from './session.js';
 
 /** Settings that a resumed run must share with the run that was stopped: everything the numbers depend on. */
@@ -26,6 +27,7 @@ export function fingerprint(config: TrainConfig, session: Session, dataHash: str
   return {
     data: dataHash,
     method,
+    quantize: quantizeType(config) ?? null,
     ...Object.fromEntries(settings.map((key) => [key, config[key] ?? null])),
     parameters: parameters.length,
     trained: hash(parameters.join('\n')),

@@ -1,6 +1,6 @@
 import type { PlanConfig } from '../config/defaults.js';
 import type { DeviceName } from '../core/device.js';
-import type { DType, FloatType } from '../core/dtype.js';
+import { type DType, type FloatType, quantizationBytes } from '../core/dtype.js';
 import { allocate, drySegment, release, type Segment } from '../core/memory.js';
 import type { Parameter } from '../core/parameter.js';
 import { Program, type ProgramContext } from '../core/program.js';
@@ -8,6 +8,7 @@ import type { Run } from '../core/run.js';
 import type { GradientSink } from '../core/sink.js';
 import { Tensor } from '../core/tensor.js';
 import { HostContext } from '../formats/host-ops.js';
+import { checkWholeBlocks, isLinearWeight, QuantizedWeights, type QuantizeType, quantizeType } from '../formats/quantized-weights.js';
 import type { WeightSource } from '../formats/weights.js';
 import { methodOf } from '../methods/index.js';
 import { materialize } from '../methods/materialize.js';
@@ -69,27 +70,29 @@ export class Session {
   private readonly trainedMemory: Segment;
   private readonly programs: { train: Program; update: Program | undefined; evaluate: Program };
   private readonly arena: Segment;
-  private readonly frozenBytes: { mapped: number; private: number };
+  private readonly frozenBytes: FrozenBytes;
   private arenaPeak = 0;
   /** Gives back what was allocated so far, newest first. */
   private readonly releases: (() => void)[] = [];
 
   constructor(options: SessionOptions) {
-    const { config, dry, weights } = options;
+    const { config, dry } = options;
     this.config = config;
     this.dry = dry;
+    const quantized = quantizeType(config);
+    const weights = options.weights && quantized ? new QuantizedWeights(options.weights, quantized) : options.weights;
     this.weights = weights;
     this.device = options.device ?? 'cpu';
     this.dtype = options.dtype ?? config.dtype;
     const accumulator = this.dtype === 'f64' ? 'f64' : 'f32';
     try {
-      const provide = provider(weights, dry, options.frozenDtype ?? 'bf16');
+      const provide = provider(weights, dry, { frozenDtype: options.frozenDtype ?? 'bf16', quantized, path: options.model.modelType });
       this.model = this.own(buildCausalLm(options.model, provide, { accumulator, dry }), (m) => m.dispose());
       const { trained, release: releaseSources } = applyMethod(this.model, config, this.dtype);
       this.trained = trained.map((t) => t.parameter);
       this.trainedMemory = this.own(materialize(trained, dry, new HostContext(this.device)), release);
       releaseSources?.();
-      this.frozenBytes = countFrozen(this.model, weights);
+      this.frozenBytes = countFrozen(this.model, weights, quantized);
       // The trained copies replace all of the checkpoint: its map, and what had to be copied out of it, are of no use any more.
       if (this.frozenBytes.mapped + this.frozenBytes.private === 0 && !dry) weights?.close();
       const optimizer = makeOptimizer(config.optimizer, { weightDecayOn: options.weightDecayOn ?? 'matrices', accumulator });
@@ -104,6 +107,7 @@ export class Session {
       this.arena = this.own(dry ? { id: drySegment, bytes } : allocate(bytes, 'arena'), release);
     } catch (error) {
       this.releaseAll();
+      if (weights !== options.weights) weights?.close();
       throw error;
     }
   }
@@ -126,6 +130,8 @@ export class Session {
     };
     return {
       weightsMapped: this.frozenBytes.mapped,
+      quantizationMapped: this.frozenBytes.scalesMapped,
+      quantization: this.frozenBytes.scalesPrivate,
       ...parts,
       ...this.largestProgram().atPeak,
       total: Object.values(parts).reduce((a, b) => a + b, 0),
@@ -255,11 +261,20 @@ export class Session {
   }
 }
 
-function provider(weights: WeightSource | undefined, dry: boolean, frozenDtype: DType) {
+// Without a checkpoint the shapes tell: matrices of the type that config.json names, or quantized, vectors in f32.
+function provider(
+  weights: WeightSource | undefined,
+  dry: boolean,
+  bare: { frozenDtype: DType; quantized: QuantizeType | undefined; path: string },
+) {
   return (name: string, shape: readonly number[]): Tensor => {
-    if (!weights) return Tensor.dry(shape.length > 1 ? frozenDtype : 'f32', shape, name);
-    const dtype = checkedShape(weights, name, shape);
-    return dry ? Tensor.dry(dtype, shape, name) : weights.tensor(name).reshape(shape, name);
+    if (weights) {
+      const dtype = checkedShape(weights, name, shape);
+      return dry ? Tensor.dry(dtype, shape, name) : weights.tensor(name).reshape(shape, name);
+    }
+    if (!bare.quantized || !isLinearWeight(name, shape)) return Tensor.dry(shape.length > 1 ? bare.frozenDtype : 'f32', shape, name);
+    checkWholeBlocks(name, shape, bare.quantized, bare.path);
+    return Tensor.dry(bare.quantized, shape, name);
   };
 }
 
@@ -268,9 +283,22 @@ function applyMethod(model: CausalLm, { method: config, seed }: PlanConfig, dtyp
   return method.apply(model, config, { dtype: dtype === 'f64' ? 'f64' : method.trainedDtype(config), seed });
 }
 
-function countFrozen(model: CausalLm, weights: WeightSource | undefined): { mapped: number; private: number } {
-  const bytes = { mapped: 0, private: 0 };
-  for (const p of model.parameters())
-    if (!p.trainable) bytes[weights?.has(p.name) && weights.info(p.name).isCopied ? 'private' : 'mapped'] += p.value.bytes;
+interface FrozenBytes {
+  mapped: number;
+  private: number;
+  /** Of mapped and of private: scales and minima of quantized blocks. */
+  scalesMapped: number;
+  scalesPrivate: number;
+}
+
+function countFrozen(model: CausalLm, weights: WeightSource | undefined, quantized: QuantizeType | undefined): FrozenBytes {
+  const bytes = { mapped: 0, private: 0, scalesMapped: 0, scalesPrivate: 0 };
+  for (const p of model.parameters()) {
+    if (p.trainable) continue;
+    const { dtype, shape } = p.value;
+    const isPrivate = weights ? weights.has(p.name) && weights.info(p.name).isCopied : dtype === quantized;
+    bytes[isPrivate ? 'private' : 'mapped'] += p.value.bytes;
+    bytes[isPrivate ? 'scalesPrivate' : 'scalesMapped'] += quantizationBytes(dtype, shape);
+  }
   return bytes;
 }

@@ -22,6 +22,8 @@ export const report: PlanReport = {
   trainableParameters: 10_000,
   bytes: {
     weightsMapped: 4_000_000,
+    quantizationMapped: 0,
+    quantization: 0,
     weights: 40_000,
     gradients: 40_000,
     optimizer: 80_000,

@@ -157,10 +157,10 @@ describe('architectures', () => {
     ['an adapter', keys('llama', [['general.type', 'string', 'adapter']]), [], /GGUF adapter, not a model/],
     ['a split model', keys('llama', [['split.count', 'u16', 3]]), [], /split GGUF.*--merge/],
     [
-      'K-quants',
+      'a type with a codebook',
       keys('llama'),
-      [{ name: 'token_embd.weight', dims: [256, 1], type: 12, data: new Uint8Array(144) }],
-      /Q4_K \(1 tensors\).*Q8_0/,
+      [{ name: 'token_embd.weight', dims: [32, 1], type: 20, data: new Uint8Array(18) }],
+      /IQ4_NL \(1 tensors\).*Q8_0/,
     ],
     ['experts', keys('llama'), [matrix('blk.0.ffn_gate_exps.weight')], /has no tensor "blk.0.ffn_gate_exps.weight"/],
     ['more layers than it says', keys('llama'), [matrix('blk.1.attn_v.weight')], /with 1 layers has no tensor "blk.1/],
@@ -442,6 +442,6 @@ describe.skipIf(!hasShared)('real files', () => {
 it('every supported type has the block layout of the engine', async () => {
   const { dtypes } = await import('../../lib/core/dtype.js');
   const supported = [...ggmlTypes.values()].filter((t) => t.dtype);
-  expect(supported).toHaveLength(8);
+  expect(supported).toHaveLength(15);
   for (const { dtype, blockElements, blockBytes } of supported) expect(dtypes[dtype as 'f32']).toMatchObject({ blockElements, blockBytes });
 });

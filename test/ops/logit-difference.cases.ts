@@ -32,6 +32,7 @@ export const suites: OpSuite[] = [
       differenceCase(9, 67, 'bf16', 3, 1),
       differenceCase(2, 130, 'f16', 30),
     ],
+    bench: [differenceCase(64, 49152, 'f32', 2)],
     naive({ p, q, out }, _numbers, f) {
       const [P, Q] = [p as Matrix, q as Matrix];
       let [divergence, largest] = (out as Matrix).data as unknown as [number, number];

@@ -3,7 +3,7 @@ import type { RegisterCommand } from '../commands.js';
 import { writeJson } from '../context.js';
 import { addSettingFlags } from '../flags.js';
 import { formatBytes } from '../format.js';
-import { evaluateCommandSchema } from '../options.js';
+import { evaluateCommandSchema, splitLoadOptions } from '../options.js';
 import { commandOptions } from '../settings.js';
 import { abortOnSignal } from '../signals.js';
 import { formatTable, reportRows } from '../table.js';
@@ -19,18 +19,10 @@ export const registerEval: RegisterCommand = (program, context) => {
   addSettingFlags(command, jsonSchemaOf(evaluateCommandSchema));
   command.action(async (path: string, data: string) => {
     const { json, logits } = command.opts<{ json?: boolean; logits?: string }>();
-    const { adapter, device, dtype, threads, ...options } = commandOptions(command, context, evaluateCommandSchema);
+    const { model: modelOptions, others: options } = splitLoadOptions(commandOptions(command, context, evaluateCommandSchema));
     await abortOnSignal(context, async (signal) => {
       const api = await context.api();
-      const modelOptions = {
-        path,
-        device,
-        dtype,
-        signal,
-        ...(adapter !== undefined && { adapter }),
-        ...(threads !== undefined && { threads }),
-      };
-      await using model = await api.loadModel(modelOptions);
+      await using model = await api.loadModel({ path, ...modelOptions, signal });
       const result = await model.evaluate(data, { ...options, signal, ...(logits !== undefined && { logits }) });
       if (json) writeJson(context.stdout, result);
       else {

@@ -6,7 +6,7 @@ import type { Model } from '../api.js';
 import type { RegisterCommand } from '../commands.js';
 import { type CommandContext, writeJson } from '../context.js';
 import { addSettingFlags } from '../flags.js';
-import { generateCommandSchema } from '../options.js';
+import { generateCommandSchema, splitLoadOptions } from '../options.js';
 import { commandOptions } from '../settings.js';
 import { abortOnSignal } from '../signals.js';
 
@@ -48,8 +48,7 @@ export const registerGenerate: RegisterCommand = (program, context) => {
 
 /** Flags of a command that generates, split into those of the model and those of the sampling. */
 export function generationOptions(command: Command, context: CommandContext) {
-  const { adapter, device, dtype, threads, ...sampling } = commandOptions(command, context, generateCommandSchema);
-  const model = { device, dtype, ...(adapter !== undefined && { adapter }), ...(threads !== undefined && { threads }) };
+  const { model, others: sampling } = splitLoadOptions(commandOptions(command, context, generateCommandSchema));
   return { model, sampling };
 }
 

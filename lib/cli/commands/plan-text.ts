@@ -7,6 +7,7 @@ export function planText(report: PlanReport): string {
   const { bytes } = report;
   const rows: [string, number][] = [
     ['weights', bytes.weights],
+    ...(bytes.quantization ? [['  scales of quantized blocks', bytes.quantization] satisfies [string, number]] : []),
     ['gradients', bytes.gradients],
     ['optimizer state', bytes.optimizer],
     ['inside a step, at its peak', bytes.arena],
@@ -21,8 +22,9 @@ export function planText(report: PlanReport): string {
     [{ title: 'memory' }, { title: 'bytes', align: 'right' }, { align: 'right' }, { align: 'right' }],
     rows.map(([name, value]) => [name, formatCount(value), formatBytes(value), share(value)]),
   );
+  const scales = bytes.quantizationMapped ? ` (${formatBytes(bytes.quantizationMapped)} of it scales of quantized blocks)` : '';
   const mapped = bytes.weightsMapped
-    ? `\n${formatBytes(bytes.weightsMapped)} of frozen weights stay in the model file, in the system's cache, which others can take back.\n`
+    ? `\n${formatBytes(bytes.weightsMapped)}${scales} of frozen weights stay in the model file, in the system's cache, which others can take back.\n`
     : '';
   return `${describePlan(report)}\n\n${table}${mapped}`;
 }
