@@ -18,7 +18,7 @@ interface PackReport {
 const allowed = [
   /^(package\.json|README\.md|LICENSE|CHANGELOG\.md|schema\.json|binding\.gyp|CMakeLists\.txt)$/,
   /^dist\/[\w./-]+\.(js|d\.ts)$/,
-  /^native\/(core|ops|updates|kernels|bindings)\/[\w/]+\.(h|cc|def)$/,
+  /^native\/(core|formats|ops|updates|kernels|bindings)\/[\w/]+\.(h|cc|def)$/,
   /^native\/(sources\.gypi|exports\.map)$/,
   /^prebuilds\/[a-z0-9]+-[a-z0-9]+\/(node-finetune\.(glibc|musl)\.node|[\w.]+\.(so|dylib|dll))$/,
   /^assets\/(demo-data\.jsonl|demo-model\/[\w.-]+)$/,
