@@ -6,9 +6,9 @@ import { parseSize } from './size.js';
 
 /** The learning rate that `auto` stands for. A method that the optimizer has no rate for is refused by validate.ts. */
 export function defaultLearningRate(method: MethodName, config: OptimizerConfig): number {
-  const { learningRates, fusedLearningRate, isFused } = optimizerOf(config);
+  const { learningRates, fusedLearningRate, learningRateFactor, isFused } = optimizerOf(config);
   const rate = method === 'full' && isFused(config) ? (fusedLearningRate ?? learningRates.full) : learningRates[method];
-  return (rate as LearningRate).value;
+  return (rate as LearningRate).value * (learningRateFactor?.(config) ?? 1);
 }
 
 /** Settings as the engine reads them: nothing is left to look up. */
@@ -17,6 +17,8 @@ export interface PlanConfig extends Omit<ParsedConfig, 'method' | 'learningRate'
   learningRate: number;
   /** Whether updates are fused into the backward pass, as the optimizer and its settings say. */
   fused: boolean;
+  /** How fused updates clip at maxGradNorm. */
+  fusedClip?: 'exact' | 'previous' | undefined;
   /** Exactly one of epochs and maxSteps is set. */
   epochs?: number | undefined;
   maxSteps?: number | undefined;
@@ -32,11 +34,17 @@ export interface TrainConfig extends PlanConfig {
   out: string;
 }
 
+/** How fused updates clip the global norm, if they do. */
+export function fusedClipOf({ exactClip, previousNormClip }: OptimizerConfig): 'exact' | 'previous' | undefined {
+  return exactClip ? 'exact' : previousNormClip ? 'previous' : undefined;
+}
+
 /** Fills in what depends on other settings. Expects a configuration that validate.ts accepted. */
 export function resolveDefaults(config: ParsedConfig): PlanConfig {
   const { method, learningRate, memoryLimit, maxGradNorm, ...rest } = config;
   const fused = optimizerOf(config.optimizer).isFused(config.optimizer);
-  const norm = maxGradNorm ?? (fused ? 0 : 1);
+  const clips = !fused || fusedClipOf(config.optimizer) !== undefined;
+  const norm = maxGradNorm ?? (clips ? 1 : 0);
   const bytes = memoryLimit === undefined ? undefined : parseSize(memoryLimit);
   return {
     ...rest,
@@ -45,6 +53,7 @@ export function resolveDefaults(config: ParsedConfig): PlanConfig {
     fused,
     ...(config.maxSteps === undefined && { epochs: config.epochs ?? 1 }),
     ...(norm > 0 && { maxGradNorm: norm }),
+    ...(norm > 0 && fused && { fusedClip: fusedClipOf(config.optimizer) }),
     ...(bytes !== undefined && { memoryLimit: bytes }),
   };
 }

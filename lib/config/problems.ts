@@ -67,8 +67,7 @@ function unknownKey(path: readonly PropertyKey[], merged: Merged, schema: JsonSc
 
   const owners = parent.oneOf?.filter((variant) => variant.properties && Object.hasOwn(variant.properties, name)).map(variantName) ?? [];
   const type = valueAt(merged.value, [...parentPath, 'type']);
-  if (owners.length)
-    return { ...problem, message: `not a setting of ${dotted(parentPath)} ${String(type)}, only of ${owners.join(' and ')}` };
+  if (owners.length) return { ...problem, message: `not a setting of ${dotted(parentPath)} ${String(type)}, only of ${listed(owners)}` };
 
   const variant = parent.oneOf?.find((candidate) => variantName(candidate) === type) ?? parent;
   const siblings = Object.keys(variant.properties ?? {});
@@ -89,6 +88,8 @@ function nearElsewhere(name: string, schema: JsonSchema): string | undefined {
   );
   return near && exactElsewhere(near, schema);
 }
+
+const listed = (names: string[]) => names.join(', ').replace(/, ([^,]*)$/, ' and $1');
 
 /** The value at a path, own properties only. */
 export function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { methodOf } from '../methods/index.js';
 import { optimizerOf } from '../optimizers/index.js';
+import { fusedClipOf } from './defaults.js';
 import type { Refusal } from './kinds.js';
 import type { LooseConfig } from './schema.js';
 import { parseSize } from './size.js';
@@ -15,6 +16,7 @@ const rules: Rule[] = [
     return { path: ['optimizer', 'type'], message: refusals?.[method.type] ?? `${name} cannot train ${method.type}` };
   },
   ({ method }) => methodOf(method).refuse?.(method),
+  ({ optimizer }) => optimizerOf(optimizer).refuse?.(optimizer),
   ({ method, quantize }) =>
     quantize !== undefined && !methodOf(method).peftConfig
       ? {
@@ -33,11 +35,22 @@ const rules: Rule[] = [
   },
   ({ optimizer, maxGradNorm }) => {
     const { isFused, unfused } = optimizerOf(optimizer);
-    if (!isFused(optimizer) || !maxGradNorm) return undefined;
+    if (!isFused(optimizer) || !maxGradNorm || fusedClipOf(optimizer)) return undefined;
     return {
       path: ['maxGradNorm'],
       message: `the global norm is known only after all gradients, and fused updates keep none; ${unfused.clipping}`,
     };
+  },
+  ({ optimizer, maxGradNorm }) => {
+    const clip = fusedClipOf(optimizer);
+    const name = clip === 'exact' ? 'exactClip' : 'previousNormClip';
+    const refuse = (message: string) => ({ path: ['optimizer', name], message });
+    if (!clip) return undefined;
+    if (optimizer.exactClip && optimizer.previousNormClip)
+      return refuse('exactClip and previousNormClip exclude each other; give one of them');
+    if (!optimizerOf(optimizer).isFused(optimizer))
+      return refuse('is for fused updates; kept gradients are clipped exactly by maxGradNorm alone, so drop it or set fused');
+    return maxGradNorm === 0 ? refuse('there is no norm to clip at: maxGradNorm is 0; drop one of them') : undefined;
   },
   ({ epochs, maxSteps }) =>
     epochs !== undefined && maxSteps !== undefined

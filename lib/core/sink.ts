@@ -28,6 +28,8 @@ export interface GradientSink {
   embedding(p: Parameter, ids: Tensor, dy: Tensor, scale: number, run: Run): void;
   /** Buffer the loss op adds the head's gradient to; undefined when there is none. */
   headBuffer(p: Parameter, run: Run): Tensor | undefined;
+  /** Called once the buffer of headBuffer holds the gradient and the loss is known. */
+  headDelivered(p: Parameter, run: Run): void;
   /** Whether `head` wants the gradient of the logits [N, V], instead of forming it again. The same for every batch of a run. */
   keepsLogitGradient(p: Parameter): boolean;
   /** Called after the loss where headBuffer gave nothing. Returns true if it keeps the tensors until finish. */

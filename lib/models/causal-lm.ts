@@ -229,6 +229,7 @@ export class CausalLm implements Module {
     const softcap = this.config.logitSoftcap;
     ops.linearCrossEntropy(run, { h: n, weight: this.head.value, targets, weights, lossSum, dh: dn, dweight, lse, dlogits, softcap });
     afterLoss();
+    if (dweight) sink?.headDelivered(this.head, run);
     const kept = deliver && sink.head(this.head, { h: n, targets, weights, lse: lse as Tensor, dlogits, softcap }, run);
     this.norm.backward(dn, gathered, rstd, dn, undefined, run);
     if (!kept) run.free(n, lse, dlogits);

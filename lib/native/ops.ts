@@ -3,7 +3,7 @@ import type { Tensor } from '../core/tensor.js';
 import { type OpContext, run, setNumber, setTensor } from './call.js';
 
 /** Optimizer update rules in the order of native/updates/updates.def; the index is `updateKind`. */
-export const updateKinds = ['sgd', 'adamw'] as const;
+export const updateKinds = ['sgd', 'adamw', 'momentum', 'signsgd', 'signum', 'lion'] as const;
 export type UpdateKind = (typeof updateKinds)[number];
 
 /** Arguments of embedding_forward: native/ops. */
@@ -62,6 +62,12 @@ export interface EmbeddingUpdateArgs {
   state0?: Tensor | undefined;
   /** read and written */
   state1?: Tensor | undefined;
+  /** read and written */
+  absmax0?: Tensor | undefined;
+  /** read and written */
+  absmax1?: Tensor | undefined;
+  /** read and written */
+  gradSquares?: Tensor | undefined;
   /** real, default 0 */
   learningRate?: number;
   /** real, default 0 */
@@ -94,18 +100,21 @@ export function embeddingUpdate(context: OpContext, a: EmbeddingUpdateArgs): voi
   setNumber(31, a.updateKind ?? 0);
   setTensor(32, a.state0);
   setTensor(41, a.state1);
-  setNumber(50, a.learningRate ?? 0);
-  setNumber(51, a.weightDecay ?? 0);
-  setNumber(52, a.gradScale ?? 1);
-  setNumber(53, a.clipValue ?? 0);
-  setNumber(54, a.hyper0 ?? 0);
-  setNumber(55, a.hyper1 ?? 0);
-  setNumber(56, a.hyper2 ?? 0);
-  setNumber(57, a.hyper3 ?? 0);
-  setNumber(58, a.step ?? 1);
-  setNumber(59, a.seed ?? 0);
-  setNumber(60, a.stochasticRounding ?? 0);
-  run(context, 2, 'embedding_update', true, 61);
+  setTensor(50, a.absmax0);
+  setTensor(59, a.absmax1);
+  setTensor(68, a.gradSquares);
+  setNumber(77, a.learningRate ?? 0);
+  setNumber(78, a.weightDecay ?? 0);
+  setNumber(79, a.gradScale ?? 1);
+  setNumber(80, a.clipValue ?? 0);
+  setNumber(81, a.hyper0 ?? 0);
+  setNumber(82, a.hyper1 ?? 0);
+  setNumber(83, a.hyper2 ?? 0);
+  setNumber(84, a.hyper3 ?? 0);
+  setNumber(85, a.step ?? 1);
+  setNumber(86, a.seed ?? 0);
+  setNumber(87, a.stochasticRounding ?? 0);
+  run(context, 2, 'embedding_update', true, 88);
 }
 
 /** Arguments of rms_norm_forward: native/ops. */
@@ -447,6 +456,12 @@ export interface LinearBackwardWeightUpdateArgs {
   state0?: Tensor | undefined;
   /** read and written */
   state1?: Tensor | undefined;
+  /** read and written */
+  absmax0?: Tensor | undefined;
+  /** read and written */
+  absmax1?: Tensor | undefined;
+  /** read and written */
+  gradSquares?: Tensor | undefined;
   /** real, default 0 */
   learningRate?: number;
   /** real, default 0 */
@@ -479,18 +494,21 @@ export function linearBackwardWeightUpdate(context: OpContext, a: LinearBackward
   setNumber(31, a.updateKind ?? 0);
   setTensor(32, a.state0);
   setTensor(41, a.state1);
-  setNumber(50, a.learningRate ?? 0);
-  setNumber(51, a.weightDecay ?? 0);
-  setNumber(52, a.gradScale ?? 1);
-  setNumber(53, a.clipValue ?? 0);
-  setNumber(54, a.hyper0 ?? 0);
-  setNumber(55, a.hyper1 ?? 0);
-  setNumber(56, a.hyper2 ?? 0);
-  setNumber(57, a.hyper3 ?? 0);
-  setNumber(58, a.step ?? 1);
-  setNumber(59, a.seed ?? 0);
-  setNumber(60, a.stochasticRounding ?? 0);
-  run(context, 13, 'linear_backward_weight_update', true, 61);
+  setTensor(50, a.absmax0);
+  setTensor(59, a.absmax1);
+  setTensor(68, a.gradSquares);
+  setNumber(77, a.learningRate ?? 0);
+  setNumber(78, a.weightDecay ?? 0);
+  setNumber(79, a.gradScale ?? 1);
+  setNumber(80, a.clipValue ?? 0);
+  setNumber(81, a.hyper0 ?? 0);
+  setNumber(82, a.hyper1 ?? 0);
+  setNumber(83, a.hyper2 ?? 0);
+  setNumber(84, a.hyper3 ?? 0);
+  setNumber(85, a.step ?? 1);
+  setNumber(86, a.seed ?? 0);
+  setNumber(87, a.stochasticRounding ?? 0);
+  run(context, 13, 'linear_backward_weight_update', true, 88);
 }
 
 /** Arguments of attention_forward: native/ops. */
@@ -711,6 +729,12 @@ export interface LinearCrossEntropyUpdateArgs {
   state0?: Tensor | undefined;
   /** read and written */
   state1?: Tensor | undefined;
+  /** read and written */
+  absmax0?: Tensor | undefined;
+  /** read and written */
+  absmax1?: Tensor | undefined;
+  /** read and written */
+  gradSquares?: Tensor | undefined;
   /** real, default 0 */
   learningRate?: number;
   /** real, default 0 */
@@ -749,18 +773,21 @@ export function linearCrossEntropyUpdate(context: OpContext, a: LinearCrossEntro
   setNumber(77, a.updateKind ?? 0);
   setTensor(78, a.state0);
   setTensor(87, a.state1);
-  setNumber(96, a.learningRate ?? 0);
-  setNumber(97, a.weightDecay ?? 0);
-  setNumber(98, a.gradScale ?? 1);
-  setNumber(99, a.clipValue ?? 0);
-  setNumber(100, a.hyper0 ?? 0);
-  setNumber(101, a.hyper1 ?? 0);
-  setNumber(102, a.hyper2 ?? 0);
-  setNumber(103, a.hyper3 ?? 0);
-  setNumber(104, a.step ?? 1);
-  setNumber(105, a.seed ?? 0);
-  setNumber(106, a.stochasticRounding ?? 0);
-  run(context, 19, 'linear_cross_entropy_update', true, 107);
+  setTensor(96, a.absmax0);
+  setTensor(105, a.absmax1);
+  setTensor(114, a.gradSquares);
+  setNumber(123, a.learningRate ?? 0);
+  setNumber(124, a.weightDecay ?? 0);
+  setNumber(125, a.gradScale ?? 1);
+  setNumber(126, a.clipValue ?? 0);
+  setNumber(127, a.hyper0 ?? 0);
+  setNumber(128, a.hyper1 ?? 0);
+  setNumber(129, a.hyper2 ?? 0);
+  setNumber(130, a.hyper3 ?? 0);
+  setNumber(131, a.step ?? 1);
+  setNumber(132, a.seed ?? 0);
+  setNumber(133, a.stochasticRounding ?? 0);
+  run(context, 19, 'linear_cross_entropy_update', true, 134);
 }
 
 /** Arguments of add: native/ops. */
@@ -965,6 +992,12 @@ export interface OptimizerUpdateArgs {
   state0?: Tensor | undefined;
   /** read and written */
   state1?: Tensor | undefined;
+  /** read and written */
+  absmax0?: Tensor | undefined;
+  /** read and written */
+  absmax1?: Tensor | undefined;
+  /** read and written */
+  gradSquares?: Tensor | undefined;
   /** real, default 0 */
   learningRate?: number;
   /** real, default 0 */
@@ -995,18 +1028,71 @@ export function optimizerUpdate(context: OpContext, a: OptimizerUpdateArgs): voi
   setNumber(21, a.updateKind ?? 0);
   setTensor(22, a.state0);
   setTensor(31, a.state1);
-  setNumber(40, a.learningRate ?? 0);
-  setNumber(41, a.weightDecay ?? 0);
-  setNumber(42, a.gradScale ?? 1);
-  setNumber(43, a.clipValue ?? 0);
-  setNumber(44, a.hyper0 ?? 0);
-  setNumber(45, a.hyper1 ?? 0);
-  setNumber(46, a.hyper2 ?? 0);
-  setNumber(47, a.hyper3 ?? 0);
-  setNumber(48, a.step ?? 1);
-  setNumber(49, a.seed ?? 0);
-  setNumber(50, a.stochasticRounding ?? 0);
-  run(context, 31, 'optimizer_update', false, 51);
+  setTensor(40, a.absmax0);
+  setTensor(49, a.absmax1);
+  setTensor(58, a.gradSquares);
+  setNumber(67, a.learningRate ?? 0);
+  setNumber(68, a.weightDecay ?? 0);
+  setNumber(69, a.gradScale ?? 1);
+  setNumber(70, a.clipValue ?? 0);
+  setNumber(71, a.hyper0 ?? 0);
+  setNumber(72, a.hyper1 ?? 0);
+  setNumber(73, a.hyper2 ?? 0);
+  setNumber(74, a.hyper3 ?? 0);
+  setNumber(75, a.step ?? 1);
+  setNumber(76, a.seed ?? 0);
+  setNumber(77, a.stochasticRounding ?? 0);
+  run(context, 31, 'optimizer_update', false, 78);
+}
+
+/** Arguments of factored_update: native/ops. */
+export interface FactoredUpdateArgs {
+  /** read and written */
+  weight: Tensor;
+  /** read */
+  grad: Tensor;
+  /** read and written */
+  row?: Tensor | undefined;
+  /** read and written */
+  col: Tensor;
+  /** real, default 0 */
+  learningRate?: number;
+  /** real, default 0 */
+  weightDecay?: number;
+  /** real, default 1 */
+  gradScale?: number;
+  /** real, default 0 */
+  beta2?: number;
+  /** real, default 1e-30 */
+  eps1?: number;
+  /** real, default 0.001 */
+  eps2?: number;
+  /** real, default 1 */
+  clipThreshold?: number;
+  /** integer, default 1 */
+  scaleParameter?: number;
+  /** integer, default 0 */
+  seed?: number;
+  /** integer, default 0 */
+  stochasticRounding?: number;
+}
+
+export function factoredUpdate(context: OpContext, a: FactoredUpdateArgs): void {
+  setTensor(3, a.weight);
+  setTensor(12, a.grad);
+  setTensor(21, a.row);
+  setTensor(30, a.col);
+  setNumber(39, a.learningRate ?? 0);
+  setNumber(40, a.weightDecay ?? 0);
+  setNumber(41, a.gradScale ?? 1);
+  setNumber(42, a.beta2 ?? 0);
+  setNumber(43, a.eps1 ?? 1e-30);
+  setNumber(44, a.eps2 ?? 0.001);
+  setNumber(45, a.clipThreshold ?? 1);
+  setNumber(46, a.scaleParameter ?? 1);
+  setNumber(47, a.seed ?? 0);
+  setNumber(48, a.stochasticRounding ?? 0);
+  run(context, 32, 'factored_update', true, 49);
 }
 
 /** Arguments of sample_token: native/ops. */
@@ -1032,7 +1118,7 @@ export function sampleToken(context: OpContext, a: SampleTokenArgs): void {
   setNumber(22, a.topP ?? 1);
   setNumber(23, a.topK ?? 0);
   setNumber(24, a.seed ?? 0);
-  run(context, 32, 'sample_token', true, 25);
+  run(context, 33, 'sample_token', true, 25);
 }
 
 /** Arguments of quantize: native/ops. */
@@ -1046,7 +1132,7 @@ export interface QuantizeArgs {
 export function quantize(context: OpContext, a: QuantizeArgs): void {
   setTensor(3, a.x);
   setTensor(12, a.y);
-  run(context, 33, 'quantize', true, 21);
+  run(context, 34, 'quantize', true, 21);
 }
 
 /** Arguments of pack_nf4: native/ops. */
@@ -1075,7 +1161,7 @@ export function packNf4(context: OpContext, a: PackNf4Args): void {
   setTensor(39, a.nestedMap);
   setTensor(48, a.y);
   setNumber(57, a.offset ?? 0);
-  run(context, 34, 'pack_nf4', false, 58);
+  run(context, 35, 'pack_nf4', false, 58);
 }
 
 /** Arguments of logit_difference: native/ops. */
@@ -1092,5 +1178,5 @@ export function logitDifference(context: OpContext, a: LogitDifferenceArgs): voi
   setTensor(3, a.p);
   setTensor(12, a.q);
   setTensor(21, a.out);
-  run(context, 35, 'logit_difference', true, 30);
+  run(context, 36, 'logit_difference', true, 30);
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { Refusal } from '../config/kinds.js';
 import type { MethodName } from '../methods/index.js';
 import type { Optimizer, WeightDecayOn } from './optimizer.js';
 
@@ -26,11 +27,15 @@ export interface OptimizerDefinition<Settings> {
   learningRates: Partial<Record<MethodName, LearningRate>>;
   /** For method full where updates are fused, if that differs: a fused update cannot clip the global norm. */
   fusedLearningRate?: LearningRate | undefined;
+  /** What the rate for `auto` is multiplied by under these settings; 1 if left out. */
+  learningRateFactor?(settings: Settings): number;
   refusals?: Partial<Record<MethodName, string>>;
   /** Whether these settings update weights inside the backward pass. */
   isFused(settings: Settings): boolean;
   /** What to use instead where gradients must be kept: for accumulation, and for a global norm. */
   unfused: { accumulation: string; clipping: string };
+  /** What is wrong with these settings beyond their types. */
+  refuse?(settings: Settings): Refusal | undefined;
   create(settings: Settings, context: OptimizerContext): Optimizer;
 }
 
@@ -50,5 +55,17 @@ export function defineOptimizer<const Name extends string, Shape extends z.ZodRa
 /** For optimizers with a `fused` setting. */
 export const fusedBySetting = {
   isFused: (settings: { fused: boolean }) => settings.fused,
-  unfused: { accumulation: 'fused false', clipping: 'use fused false, or leave maxGradNorm out' },
+  unfused: { accumulation: 'fused false', clipping: 'use optimizer.exactClip, optimizer.previousNormClip or fused false' },
 };
+
+/** For optimizers that are always fused; `other` does the like on kept gradients. */
+export const onlyFused = (name: string, other: string, clipping = '') => ({
+  isFused: () => true,
+  unfused: {
+    accumulation: `optimizer ${other}`,
+    clipping: `use optimizer.exactClip or optimizer.previousNormClip with it${clipping}, or use optimizer ${other}`,
+  },
+  refusals: {
+    lora: `${name} saves the gradients of full training, and those of adapters are small; use adamw or ${other} with lora, or method full`,
+  },
+});

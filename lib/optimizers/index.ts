@@ -1,17 +1,25 @@
 import type { z } from 'zod';
 import { unionOf } from '../config/kinds.js';
 import { methodNames } from '../methods/index.js';
+import { adafactor } from './adafactor.js';
+import { adalomo } from './adalomo.js';
 import { adamw } from './adamw.js';
 import type { LearningRate, OptimizerContext, OptimizerDefinition } from './definition.js';
+import { lion } from './lion.js';
 import { lomo } from './lomo.js';
 import type { Optimizer } from './optimizer.js';
 import { sgd } from './sgd.js';
+import { signsgd } from './signsgd.js';
 
 /** The registry of optimizers, one line each, in the order of help texts. */
 const registry = [
   adamw, //
   sgd,
   lomo,
+  lion,
+  signsgd,
+  adafactor,
+  adalomo,
 ] as const;
 
 /** Settings of every optimizer, told apart by `type`. */

@@ -1,7 +1,8 @@
 import type { FloatType } from '../core/dtype.js';
 import type { Parameter } from '../core/parameter.js';
+import type { Run } from '../core/run.js';
 import type { Tensor } from '../core/tensor.js';
-import type { OptimizerUpdateArgs } from '../native/ops.js';
+import { type OptimizerUpdateArgs, type UpdateKind, updateKinds } from '../native/ops.js';
 
 /** The update rule of one element-wise step, as the native side takes it (native/ops/fields.h, UpdateRule). */
 export type UpdateRule = Omit<OptimizerUpdateArgs, 'weight' | 'grad'>;
@@ -10,7 +11,7 @@ export type UpdateRule = Omit<OptimizerUpdateArgs, 'weight' | 'grad'>;
 export interface StateSpec {
   /** As saved in checkpoints: exp_avg, exp_avg_sq ... */
   name: string;
-  dtype: FloatType;
+  dtype: FloatType | 'u8';
   shape: readonly number[];
 }
 
@@ -27,14 +28,17 @@ export interface UpdateContext {
 }
 
 /**
- * An optimizer is written once and works on an accumulated gradient and in the epilogue of the weight gradient.
- * `update` is one element-wise rule; both ways give bit-equal weights.
+ * An optimizer is written once and works on kept gradients and fused into the backward pass. An element-wise update is a native
+ * rule, which runs in the epilogue of the weight gradient, with the same bits as on a whole gradient.
  */
 export interface Optimizer {
   readonly name: string;
-  /** Its states for a parameter, in the order state0, state1. */
+  /** Its states for a parameter. */
   states(p: Parameter): StateSpec[];
-  rule(p: Parameter, states: readonly Tensor[], context: UpdateContext): UpdateRule;
+  /** The native rule for p; undefined where the update needs the whole gradient. The same for every step. */
+  rule(p: Parameter, states: readonly Tensor[], context: UpdateContext): UpdateRule | undefined;
+  /** Updates a parameter without a rule. */
+  update?(run: Run, p: Parameter, grad: Tensor, states: readonly Tensor[], context: UpdateContext): void;
 }
 
 /** Weight decay applies to matrices; norm weights and biases are left alone, as transformers' Trainer does, unless 'all' is asked for. */
@@ -45,8 +49,8 @@ export function decayOf(p: Parameter, weightDecay: number, on: WeightDecayOn): n
   return on === 'all' || p.shape.length > 1 ? weightDecay : 0;
 }
 
-/** Fields every rule takes from the step. */
-export function commonRule(context: UpdateContext): UpdateRule {
+/** A native rule with what it takes from the step. */
+export function elementRule(kind: UpdateKind, context: UpdateContext): UpdateRule {
   const { learningRate, gradScale, step, seed, stochasticRounding } = context;
-  return { learningRate, gradScale, step, seed, stochasticRounding: stochasticRounding ? 1 : 0 };
+  return { updateKind: updateKinds.indexOf(kind), learningRate, gradScale, step, seed, stochasticRounding: stochasticRounding ? 1 : 0 };
 }

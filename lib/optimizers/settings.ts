@@ -1,6 +1,15 @@
 import { z } from 'zod';
+import { fraction } from '../config/kinds.js';
+import { stateDtypes } from './state.js';
 
-/** Settings that several optimizers have, with the same meaning and text. */
+/** Settings that several optimizers have. Those of one name share one help text. */
+
+export const beta1 = (value: number) =>
+  fraction().default(value).describe('Decay of the first moment; lion: share of the momentum in a step');
+
+export const beta2 = (value: number) => fraction().default(value).describe('Decay of the second moment; lion: of the momentum');
+
+export const momentum = (value: number) => fraction().default(value).describe('Decay of the momentum; 0 keeps none, and no state');
 
 export const weightDecay = (value: number) =>
   z
@@ -9,7 +18,34 @@ export const weightDecay = (value: number) =>
     .default(value)
     .describe('Decoupled weight decay: w shrinks by learningRate x weightDecay per step; norms and biases are spared');
 
-export const fused = z
-  .boolean()
-  .default(false)
-  .describe('Update each weight where its gradient is made, so that no gradient buffer exists. Excludes accumulation and maxGradNorm');
+/** How an optimizer that keeps no gradients can clip their global norm. */
+export const fusedClipping = {
+  exactClip: z
+    .boolean()
+    .default(false)
+    .describe('Fused updates: clip at maxGradNorm by the norm of a backward pass of its own, at twice the time'),
+  previousNormClip: z
+    .boolean()
+    .default(false)
+    .describe('Fused updates: clip at maxGradNorm by the norm of the step before; the first step is not clipped'),
+};
+
+/** For optimizers that work on kept gradients as well as fused. */
+export const fusedSettings = {
+  fused: z
+    .boolean()
+    .default(false)
+    .describe('Update each weight where its gradient is made, so that no gradient buffer exists. Excludes accumulation'),
+  ...fusedClipping,
+};
+
+export const clipThreshold = z
+  .number()
+  .positive()
+  .default(1)
+  .describe('Largest root mean square of an update of a weight, before the learning rate');
+
+export const stateDtype = z
+  .enum(stateDtypes)
+  .default('f32')
+  .describe('Storage type of the state; 8bit: codes in blocks of 256, f32 for weights below 4096 elements (arXiv 2110.02861)');

@@ -55,6 +55,8 @@ export class AccumulateSink implements GradientSink {
     return this.zeroed(p, run);
   }
 
+  headDelivered(): void {}
+
   keepsLogitGradient(): boolean {
     return false;
   }
@@ -78,7 +80,7 @@ export class AccumulateSink implements GradientSink {
 
   /** Updates every weight with its accumulated gradient. */
   apply(state: OptimizerState, run: Run): void {
-    for (const [p, grad] of this.buffers) ops.optimizerUpdate(run, { weight: p.value, grad, ...state.rule(p) });
+    for (const [p, grad] of this.buffers) state.update(p, grad, run);
   }
 
   /** The accumulated gradient, for tests and gradient checks. */

@@ -3,14 +3,12 @@ import { join } from 'node:path';
 import type { TrainConfig } from '../config/defaults.js';
 import type { Tensor } from '../core/tensor.js';
 import { writeFileAtomic, writeFolderAtomic } from '../formats/atomic-file.js';
-import { HostContext } from '../formats/host-ops.js';
 import { readJsonFile } from '../formats/json-file.js';
 import type { ModelSource } from '../formats/model-source.js';
 import { SafetensorsSource } from '../formats/safetensors.js';
 import { writeSafetensors } from '../formats/safetensors-writer.js';
 import type { WeightSource } from '../formats/weights.js';
 import { FinetuneError } from '../native/errors.js';
-import * as ops from '../native/ops.js';
 import { differences, fingerprint } from './fingerprint.js';
 import { saveResult } from './save-result.js';
 import type { Session } from './session.js';
@@ -189,9 +187,14 @@ function loadTensors(folder: string, file: string, wanted: readonly { name: stri
           wrong,
         },
       );
-    const context = new HostContext();
-    for (const { name, tensor } of wanted) ops.cast(context, { x: source.tensor(name), y: tensor });
+    for (const { name, tensor } of wanted) copyBytes(source.tensor(name), tensor);
   } finally {
     source.close();
   }
+}
+
+/** In pieces, so that no copy of a whole tensor lies on JavaScript's heap. */
+function copyBytes(from: Tensor, to: Tensor): void {
+  const piece = 2 ** 22;
+  for (let at = 0; at < to.bytes; at += piece) to.writeBytes(from.readBytes(at, Math.min(piece, to.bytes - at)), at);
 }

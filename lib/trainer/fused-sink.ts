@@ -4,12 +4,13 @@ import { DeliveryCount, type GradientSink, type HeadGradient } from '../core/sin
 import type { Tensor } from '../core/tensor.js';
 import { FinetuneError } from '../native/errors.js';
 import * as ops from '../native/ops.js';
+import type { UpdateRule } from '../optimizers/optimizer.js';
 import type { OptimizerState } from './optimizer-state.js';
 
 /**
  * Consumes every gradient where it is made: the optimizer updates the weight in the epilogue of its gradient
  * (LOMO, Lv et al. 2023, arXiv 2306.09782), strip by strip, so that no gradient buffer exists.
- * One micro-batch per step, no global-norm clipping: both would need the whole gradient first.
+ * For parameters with a native rule. One micro-batch per step: the weights have changed before the next could come.
  */
 export class FusedSink implements GradientSink {
   private readonly state: OptimizerState;
@@ -28,7 +29,7 @@ export class FusedSink implements GradientSink {
   weight(p: Parameter, dy: Tensor, x: Tensor, scale: number, run: Run): void {
     if (!this.trained.has(p)) return;
     this.deliveries.add(p);
-    ops.linearBackwardWeightUpdate(run, { dy, x, weight: p.value, scale, ...this.state.rule(p) });
+    ops.linearBackwardWeightUpdate(run, { dy, x, weight: p.value, scale, ...this.rule(p) });
   }
 
   vector(p: Parameter, run: Run, add: (gradient: Tensor | undefined) => void): void {
@@ -40,14 +41,14 @@ export class FusedSink implements GradientSink {
     const grad = run.empty('vector.gradient', p.shape, run.accumulator);
     ops.fill(run, { y: grad, value: 0 });
     add(grad);
-    ops.optimizerUpdate(run, { weight: p.value, grad, ...this.state.rule(p) });
+    this.state.update(p, grad, run);
     run.free(grad);
   }
 
   embedding(p: Parameter, ids: Tensor, dy: Tensor, scale: number, run: Run): void {
     if (!this.trained.has(p)) return;
     this.deliveries.add(p);
-    const rule = this.state.rule(p);
+    const rule = this.rule(p);
     const { deferred } = this;
     if (deferred?.p === p) {
       const { h, lse, dlogits } = deferred.gradient;
@@ -64,6 +65,8 @@ export class FusedSink implements GradientSink {
     return undefined;
   }
 
+  headDelivered(): void {}
+
   keepsLogitGradient(p: Parameter): boolean {
     return this.keepLogitGradient && this.trained.has(p);
   }
@@ -75,8 +78,12 @@ export class FusedSink implements GradientSink {
       this.deferred = { p, gradient };
       return true;
     }
-    ops.linearCrossEntropyUpdate(run, { weight: p.value, ...gradient, ...this.state.rule(p) });
+    ops.linearCrossEntropyUpdate(run, { weight: p.value, ...gradient, ...this.rule(p) });
     return false;
+  }
+
+  private rule(p: Parameter): UpdateRule {
+    return this.state.rule(p) as UpdateRule;
   }
 
   finish(): void {

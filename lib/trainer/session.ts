@@ -23,8 +23,11 @@ import type { WeightDecayOn } from '../optimizers/optimizer.js';
 import { AccumulateSink } from './accumulate-sink.js';
 import type { MemoryPlan } from './events.js';
 import { FusedSink } from './fused-sink.js';
+import { NormPass } from './norm-pass.js';
 import { OptimizerState } from './optimizer-state.js';
+import { SplitSink } from './split-sink.js';
 import { checkedShape } from './weight-shapes.js';
+import { WholeGradientSink } from './whole-gradient-sink.js';
 
 export interface SessionOptions {
   config: PlanConfig;
@@ -67,8 +70,9 @@ export class Session {
   private readonly buffers: BatchBuffers;
   private readonly accumulate: AccumulateSink | undefined;
   private readonly sink: GradientSink;
+  private readonly norm: NormPass | undefined;
   private readonly trainedMemory: Segment;
-  private readonly programs: { train: Program; update: Program | undefined; evaluate: Program };
+  private readonly programs: { train: Program; norm: Program | undefined; update: Program | undefined; evaluate: Program };
   private readonly arena: Segment;
   private readonly frozenBytes: FrozenBytes;
   private arenaPeak = 0;
@@ -97,10 +101,12 @@ export class Session {
       if (this.frozenBytes.mapped + this.frozenBytes.private === 0 && !dry) weights?.close();
       const optimizer = makeOptimizer(config.optimizer, { weightDecayOn: options.weightDecayOn ?? 'matrices', accumulator });
       const { seed, stochasticRounding } = config;
-      this.state = this.own(new OptimizerState(optimizer, this.trained, { seed, stochasticRounding, dry }), (o) => o.dispose());
+      const tracksNorm = config.fusedClip === 'previous';
+      this.state = this.own(new OptimizerState(optimizer, this.trained, { seed, stochasticRounding, dry, tracksNorm }), (o) => o.dispose());
       this.accumulate = config.fused ? undefined : this.own(new AccumulateSink(this.trained, accumulator, dry), (a) => a.dispose());
       const keepLogitGradient = this.keepsLogitGradient(options.capacity.labelTokens);
-      this.sink = this.accumulate ?? new FusedSink(this.trained, this.state, { keepLogitGradient });
+      this.sink = this.accumulate ?? fusedSink(this.trained, this.state, { keepLogitGradient });
+      this.norm = config.fusedClip === 'exact' ? this.own(new NormPass(this.trained, dry), (n) => n.dispose()) : undefined;
       this.buffers = this.own(new BatchBuffers(options.capacity, accumulator, dry), (b) => b.dispose());
       this.programs = this.record(options.capacity, accumulator);
       const { bytes } = this.largestProgram();
@@ -123,7 +129,7 @@ export class Session {
   plan(): MemoryPlan {
     const parts = {
       weights: this.trainedMemory.bytes + this.frozenBytes.private,
-      gradients: this.accumulate?.bytes ?? 0,
+      gradients: (this.accumulate ?? this.norm)?.bytes ?? 0,
       optimizer: this.state.bytes,
       arena: this.arena.bytes,
       other: this.buffers.bytes + this.model.otherBytes,
@@ -145,22 +151,31 @@ export class Session {
 
   /** One optimizer step over its micro-batches. @throws ERR_NONFINITE_LOSS before any weight changes */
   step(microBatches: readonly HostBatch[], step: number, learningRate: number): StepResult {
-    this.state.begin(step, learningRate);
+    const { fusedClip } = this.config;
+    const known = fusedClip === 'exact' ? this.exactNorm(microBatches, step) : fusedClip === 'previous' ? this.state.norm() : 0;
+    this.state.begin(step, learningRate, this.clipCoefficient(known));
+    this.state.resetNorm();
     const loss = this.accumulateGradients(microBatches, step);
-    const gradNorm = this.update(step, learningRate);
+    const updated = this.update(step, learningRate);
+    const gradNorm = fusedClip === 'exact' ? known : fusedClip === 'previous' ? this.state.norm() : updated;
     const sum = (size: (b: HostBatch) => number) => microBatches.reduce((total, b) => total + size(b), 0);
     return { loss, gradNorm, labelTokens: sum((b) => b.labelRows.length), tokens: sum((b) => b.inputIds.length) };
   }
 
   /** Forward and backward over the micro-batches of a step; returns its loss. A fused sink updates the weights on the way. */
   accumulateGradients(microBatches: readonly HostBatch[], step = 1): number {
-    const labelTokens = microBatches.reduce((sum, b) => sum + b.labelRows.length, 0);
     this.accumulate?.begin();
+    return this.passes(microBatches, step, this.sink);
+  }
+
+  /** Forward and backward over micro-batches, gradients to `sink`; returns the loss. */
+  private passes(microBatches: readonly HostBatch[], step: number, sink: GradientSink): number {
+    const labelTokens = microBatches.reduce((sum, b) => sum + b.labelRows.length, 0);
     let batch: Batch | undefined;
     microBatches.forEach((host, i) => {
       batch = this.buffers.load(host, 1 / labelTokens);
       if (i === 0) batch.lossSum.write([0]);
-      this.forwardBackward(batch, step, i);
+      this.forwardBackward(batch, step, i, sink);
     });
     return this.readLoss(batch as Batch);
   }
@@ -193,15 +208,16 @@ export class Session {
     for (const giveBack of this.releases.splice(0).reverse()) giveBack();
   }
 
-  private forwardBackward(batch: Batch, step: number, microBatch: number): void {
+  private forwardBackward(batch: Batch, step: number, microBatch: number, sink: GradientSink): void {
     const { checkpointing } = this.config;
-    const context = { sink: this.sink, seed: this.config.seed, step, microBatch };
+    const context = { sink, seed: this.config.seed, step, microBatch };
+    const program = sink === this.sink ? this.programs.train : (this.programs.norm as Program);
     const body = (run: Run) =>
       this.model.forwardBackward(batch, run, checkpointing, () => {
         run.flush();
         this.readLoss(batch);
       });
-    this.run(this.programs.train, body, context);
+    this.run(program, body, context);
   }
 
   private readLoss(batch: Batch): number {
@@ -215,16 +231,28 @@ export class Session {
     return loss;
   }
 
+  // As torch.nn.utils.clip_grad_norm_: never scales up.
+  private clipCoefficient(norm: number): number {
+    const { maxGradNorm } = this.config;
+    return maxGradNorm === undefined ? 1 : Math.min(1, maxGradNorm / (norm + 1e-6));
+  }
+
+  /** Norm of the gradients by a forward and backward pass that changes no weight. */
+  private exactNorm(microBatches: readonly HostBatch[], step: number): number {
+    const { norm } = this;
+    if (!norm) return 0;
+    norm.begin();
+    this.passes(microBatches, step, norm.sink);
+    return norm.read();
+  }
+
   private update(step: number, learningRate: number): number | undefined {
     const { accumulate, programs } = this;
     if (!accumulate || !programs.update) return undefined;
     let norm = 0;
     this.run(programs.update, (run) => {
       norm = accumulate.norm(run);
-      const { maxGradNorm } = this.config;
-      // As torch.nn.utils.clip_grad_norm_: never scales up.
-      const scale = maxGradNorm === undefined ? 1 : Math.min(1, maxGradNorm / (norm + 1e-6));
-      this.state.begin(step, learningRate, scale);
+      this.state.begin(step, learningRate, this.clipCoefficient(norm));
       accumulate.apply(this.state, run);
     });
     return norm;
@@ -236,7 +264,7 @@ export class Session {
     const { model, config, accumulate } = this;
     this.state.begin(1, 0);
     accumulate?.begin();
-    const { device, dtype, sink } = this;
+    const { device, dtype, sink, norm } = this;
     const target = { device, dtype };
     const forwardBackward = (run: Run) => model.forwardBackward(batch, run, config.checkpointing, () => {});
     const update = (run: Run) => {
@@ -245,20 +273,34 @@ export class Session {
     };
     return {
       train: new Program(target, forwardBackward, { sink, seed: config.seed }),
+      norm: norm && new Program(target, forwardBackward, { sink: norm.sink, seed: config.seed }),
       update: accumulate && new Program(target, update),
       evaluate: new Program(target, (run) => model.loss(batch, run)),
     };
   }
 
   private largestProgram(): Program {
-    const { train, update, evaluate } = this.programs;
-    return [update, evaluate].reduce<Program>((a, b) => (b && b.bytes > a.bytes ? b : a), train);
+    const { train, norm, update, evaluate } = this.programs;
+    return [norm, update, evaluate].reduce<Program>((a, b) => (b && b.bytes > a.bytes ? b : a), train);
   }
 
   private run(program: Program, body: (run: Run) => void, context?: ProgramContext): void {
     if (this.dry) throw new FinetuneError('ERR_INTERNAL', 'a dry session cannot run');
     this.arenaPeak = Math.max(this.arenaPeak, program.run(this.arena, body, context));
   }
+}
+
+/** Updates in the epilogue where the optimizer has a rule for it, on one whole gradient after the other elsewhere. */
+function fusedSink(trained: readonly Parameter[], state: OptimizerState, options: { keepLogitGradient: boolean }): GradientSink {
+  const byElement = trained.filter((p) => state.rule(p) !== undefined);
+  const whole = trained.filter((p) => state.rule(p) === undefined);
+  const fused = new FusedSink(byElement, state, options);
+  if (whole.length === 0) return fused;
+  const matrices = new WholeGradientSink(whole, (p, gradient, run) => state.update(p, gradient, run));
+  return new SplitSink([
+    { sink: fused, parameters: byElement },
+    { sink: matrices, parameters: whole },
+  ]);
 }
 
 // Without a checkpoint the shapes tell: matrices of the type that config.json names, or quantized, vectors in f32.

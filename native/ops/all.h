@@ -3,6 +3,7 @@
 #include "attention.h"
 #include "elementwise.h"
 #include "embedding.h"
+#include "factored_update.h"
 #include "gated_activation.h"
 #include "linear.h"
 #include "linear_cross_entropy.h"

@@ -1,6 +1,8 @@
 #include <cstring>
 
 #include "../updates/all.h"
+#include "../updates/block_states.h"
+#include "fields.h"
 #include "quantize.h"
 
 namespace nft {
@@ -66,6 +68,16 @@ void offsets(const char* op, const char* argument, const Tensor& t, int64_t rows
 
 }  // namespace check
 
+static void check_state(const char* op, const char* name, const Tensor& state, const char* absmax_name, const Tensor& absmax,
+                        const Tensor& weight) {
+  if (!state.present) return;
+  check::same_shape(op, name, state, "weight", weight);
+  check::contiguous(op, name, state);
+  if (!updates::is_coded(state)) return check::float_type(op, name, state);
+  check::accumulator(op, absmax_name, absmax);
+  check::shape(op, absmax_name, absmax, (weight.num_elements() + updates::kStateBlock - 1) / updates::kStateBlock);
+}
+
 void UpdateRule::check(const char* op, const Tensor& weight) const {
   check::float_type(op, "weight", weight);
   check::contiguous(op, "weight", weight);
@@ -76,12 +88,11 @@ void UpdateRule::check(const char* op, const Tensor& weight) const {
   check::that(known, op, "update_kind", "one of native/updates/updates.def");
   check::that(states < 1 || state0.present, op, "state0", "given for this update_kind");
   check::that(states < 2 || state1.present, op, "state1", "given for this update_kind");
-  for (const Tensor* s : {&state0, &state1}) {
-    if (!s->present) continue;
-    const char* name = s == &state0 ? "state0" : "state1";
-    check::float_type(op, name, *s);
-    check::same_shape(op, name, *s, "weight", weight);
-    check::contiguous(op, name, *s);
+  check_state(op, "state0", state0, "absmax0", absmax0, weight);
+  check_state(op, "state1", state1, "absmax1", absmax1, weight);
+  if (grad_squares.present) {
+    check::type(op, "grad_squares", grad_squares, DType::f64);
+    check::shape(op, "grad_squares", grad_squares, 1);
   }
 }
 

@@ -17,7 +17,9 @@ enum class Access : int32_t { in, out, inout };
 // kind indexes updates.def. What state and hyper mean is said in the header of each rule in native/updates/.
 struct UpdateRule {
   int64_t kind = 0;
-  Tensor state0, state1;  // shape of the weight; dtype f32 or bf16 (f64 on ref)
+  Tensor state0, state1;    // shape of the weight; f32 or bf16 (f64 on ref), or u8: codes of updates/block_states.h
+  Tensor absmax0, absmax1;  // largest magnitude of each block of 256 elements of a u8 state, f32 (f64 on ref)
+  Tensor grad_squares;      // [1] f64: the sum of the squares of the gradient, unscaled and not clamped, is added
   double learning_rate = 0;
   double weight_decay = 0;  // decoupled: w *= 1 - learning_rate * weight_decay, before the step
   double grad_scale = 1;    // multiplies the gradient: 1 / loss scale, global-norm clip coefficient
@@ -32,6 +34,9 @@ struct UpdateRule {
     v.integer("update_kind", kind);
     v.tensor_optional("state0", Access::inout, state0);
     v.tensor_optional("state1", Access::inout, state1);
+    v.tensor_optional("absmax0", Access::inout, absmax0);
+    v.tensor_optional("absmax1", Access::inout, absmax1);
+    v.tensor_optional("grad_squares", Access::inout, grad_squares);
     v.real("learning_rate", learning_rate);
     v.real("weight_decay", weight_decay);
     v.real("grad_scale", grad_scale);

@@ -5,7 +5,10 @@
 //   static Rule from(const UpdateRule&)      what the rule's header says hyper0..3 mean, prepared once per call
 //   T apply(T w, T g, T& state0, T& state1)  the new weight; g comes from update_gradient
 #include "adamw.h"
+#include "lion.h"
+#include "momentum.h"
 #include "sgd.h"
+#include "signsgd.h"
 
 namespace nft::updates {
 

@@ -35,7 +35,28 @@ describe('refused combinations say what to use instead', () => {
       /batchSize 8 .* or optimizer sgd/,
     ],
     ['fused with a norm', { optimizer: fusedAdamw, maxGradNorm: 1 }, 'maxGradNorm', /fused false/],
-    ['LOMO with a norm', { method: full, optimizer: lomo, maxGradNorm: 1 }, 'maxGradNorm', /clipValue/],
+    ['LOMO with a norm', { method: full, optimizer: lomo, maxGradNorm: 1 }, 'maxGradNorm', /exactClip or .*previousNormClip/],
+    ['AdaLomo with LoRA', { optimizer: { type: 'adalomo' } }, 'optimizer.type', /use adamw or adafactor with lora/],
+    [
+      'AdaLomo with accumulation',
+      { method: full, optimizer: { type: 'adalomo' }, gradientAccumulationSteps: 2 },
+      'gradientAccumulationSteps',
+      /batchSize 8 .* or optimizer adafactor/,
+    ],
+    ['an exact clip of kept gradients', { optimizer: { type: 'lion', exactClip: true } }, 'optimizer.exactClip', /drop it or set fused/],
+    [
+      'two ways to clip',
+      { method: full, optimizer: { ...lomo, exactClip: true, previousNormClip: true } },
+      'optimizer.exactClip',
+      /give one of them/,
+    ],
+    [
+      'a clip at nothing',
+      { method: full, optimizer: { ...lomo, previousNormClip: true }, maxGradNorm: 0 },
+      'optimizer.previousNormClip',
+      /maxGradNorm is 0/,
+    ],
+    ['Nesterov without momentum', { optimizer: { type: 'sgd', nesterov: true } }, 'optimizer.nesterov', /set optimizer.momentum/],
     ['epochs with maxSteps', { epochs: 2, maxSteps: 10 }, 'maxSteps', /give one of them/],
     ['two warm-ups', { schedule: { warmupSteps: 5, warmupRatio: 0.1 } }, 'schedule.warmupRatio', /give one of them/],
     ['a warm-up longer than the run', { schedule: { warmupSteps: 11 }, maxSteps: 10 }, 'schedule.warmupSteps', /longer than the run of 10/],
@@ -62,6 +83,8 @@ describe('refused combinations say what to use instead', () => {
   it.each<[string, Partial<TrainConfigInput>]>([
     ['LOMO alone', { method: full, optimizer: lomo }],
     ['LOMO with an explicit "no clipping"', { method: full, optimizer: lomo, maxGradNorm: 0 }],
+    ['LOMO clipped exactly', { method: full, optimizer: { ...lomo, exactClip: true }, maxGradNorm: 2 }],
+    ['fused AdamW clipped by the step before', { optimizer: { ...fusedAdamw, previousNormClip: true } }],
     ['fused AdamW on adapters', { optimizer: fusedAdamw }],
     ['accumulation with a norm', { gradientAccumulationSteps: 4, maxGradNorm: 1 }],
     ['evaluation on a split', { validationSplit: 0.1, evaluation: { everySteps: 5, earlyStoppingPatience: 2, keepBest: true } }],
@@ -81,7 +104,7 @@ describe('settings of another type', () => {
     const problems = problemsOf({ method: { type: 'full', rank: 8 } as never });
     expect(problems).toMatchObject([{ path: 'method.rank', message: 'not a setting of method full, only of lora' }]);
     expect(problemsOf({ optimizer: { type: 'lomo', fused: true } as never })[0]?.message).toBe(
-      'not a setting of optimizer lomo, only of adamw and sgd',
+      'not a setting of optimizer lomo, only of adamw, sgd, lion, signsgd and adafactor',
     );
   });
 

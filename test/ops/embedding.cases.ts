@@ -84,12 +84,15 @@ export const suites: OpSuite[] = [
       ...update(37, 130, 33, 'bf16', 'bf16', 'f32'),
       ...update(21, 16, 40, 'bf16', 'bf16', 'bf16'),
       ...update(50, 900, 401, 'f32', 'f32', 'f32').slice(0, 1), // several strips of rows
+      ...update(37, 33, 67, 'f32', 'f32', 'u8'),
+      ...update(50, 900, 401, 'f32', 'f32', 'u8').slice(1), // strips of whole blocks
     ],
     bench: update(1024, 49152, 576, 'bf16', 'bf16', 'f32'),
-    naive({ ids, dy, weight, state0, state1 }, numbers, f, types) {
-      const W = weight as Matrix;
-      const grad = naiveEmbeddingGradient(new Matrix(W.rows, W.cols), ids as Matrix, dy as Matrix, numbers.scale ?? 1, f);
-      return naiveUpdate(W, grad, state0, state1, numbers, types.weight?.dtype, f);
+    naive(inputs, numbers, f, types) {
+      const W = inputs.weight as Matrix;
+      const zeros = new Matrix(W.rows, W.cols);
+      const grad = naiveEmbeddingGradient(zeros, inputs.ids as Matrix, inputs.dy as Matrix, numbers.scale ?? 1, f);
+      return naiveUpdate(inputs, grad, numbers, types, f);
     },
   },
 ];

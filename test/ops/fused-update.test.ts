@@ -51,7 +51,7 @@ class Program {
   }
 }
 
-const updated = ['weight', 'state0', 'state1'];
+const updated = ['weight', 'state0', 'state1', 'absmax0', 'absmax1'];
 
 function expectSame(separate: Record<string, Output>, fused: Record<string, Output>): void {
   expect(Object.keys(fused).sort()).toEqual(Object.keys(separate).sort());

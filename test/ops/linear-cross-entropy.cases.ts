@@ -254,9 +254,12 @@ export const suites: OpSuite[] = [
       ...updateCases(37, 1100, 33, 'bf16', 'bf16', 'f32', true, 0, true),
       ...updateCases(37, 131, 33, 'f32', 'f32', 'f32', false, 0, true),
       ...updateCases(6, 1100, 9, 'f32', 'f32', 'f32', true), // several strips of the vocabulary
+      ...updateCases(6, 1100, 9, 'f32', 'f32', 'u8', true),
+      ...updateCases(37, 1100, 40, 'bf16', 'bf16', 'u8', true, 0, true).slice(1),
     ],
     bench: updateCases(1024, 49152, 576, 'bf16', 'bf16', 'f32', false),
-    naive({ h, weight, targets, weights, lse, ids, embeddingDy, dlogits, state0, state1 }, numbers, f, types) {
+    naive(inputs, numbers, f, types) {
+      const { h, weight, targets, weights, lse, ids, embeddingDy, dlogits } = inputs;
       const [H, W, T, S, L] = [h as Matrix, weight as Matrix, targets as Matrix, weights as Matrix, lse as Matrix];
       let grad = new Matrix(W.rows, W.cols);
       for (let n = 0; n < H.rows; n++) {
@@ -268,7 +271,7 @@ export const suites: OpSuite[] = [
         addOuter(grad, d, H, n, f);
       }
       if (ids && embeddingDy) grad = naiveEmbeddingGradient(grad, ids, embeddingDy, numbers.embeddingScale ?? 1, f);
-      return naiveUpdate(W, grad, state0, state1, numbers, types.weight?.dtype, f);
+      return naiveUpdate(inputs, grad, numbers, types, f);
     },
   },
 ];

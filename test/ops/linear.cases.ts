@@ -500,11 +500,13 @@ const linearBackwardWeightUpdate: OpSuite = {
     ...updateCases(33, 40, 21, 'bf16', 'bf16', 'bf16'),
     ...updateCases(5, 31, 18, 'f32', 'f16', 'f32'),
     ...updateCases(3, 601, 1030, 'f32', 'f32', 'f32').slice(0, 1), // several strips of rows
+    ...updateCases(19, 70, 35, 'f32', 'f32', 'u8'),
+    ...updateCases(2, 602, 1030, 'bf16', 'bf16', 'u8').slice(1), // strips of whole blocks
   ],
   bench: updateCases(1024, 576, 1536, 'bf16', 'bf16', 'f32'),
-  naive({ dy, x, weight, state0, state1 }, numbers, f, types) {
-    const dw = naiveWeightGradient(dy as Matrix, x as Matrix, numbers.scale ?? 1, f);
-    return naiveUpdate(weight as Matrix, dw, state0, state1, numbers, types.weight?.dtype, f);
+  naive(inputs, numbers, f, types) {
+    const dw = naiveWeightGradient(inputs.dy as Matrix, inputs.x as Matrix, numbers.scale ?? 1, f);
+    return naiveUpdate(inputs, dw, numbers, types, f);
   },
 };
 

@@ -1,10 +1,11 @@
 // The optimizer update rules of native/updates/ as plain loops, shared by every op that updates a weight.
 
 import type { DType } from '../../lib/core/dtype.js';
-import { updateKinds } from '../../lib/native/ops.js';
+import { type UpdateKind, updateKinds } from '../../lib/native/ops.js';
+import { readJson } from '../parity/fixture.js';
 import { counterBits16 } from './random.js';
 import { roundTo, ulp } from './storage.js';
-import { Matrix, type Numbers, type Round, type TensorSpec, tensor } from './suite.js';
+import { type Inputs, Matrix, type Numbers, type Round, type TensorSpec, type Types, tensor } from './suite.js';
 
 /** Rounds x up with probability = the discarded fraction; 16 random bits decide. */
 export function roundStochastic(dtype: DType, x: number, random16: number): number {
@@ -19,62 +20,185 @@ export function roundStochastic(dtype: DType, x: number, random16: number): numb
   return Math.sign(f) * (whole + (magnitude - whole + random >= 1 ? 1 : 0)) * step;
 }
 
+/** One element: i, its weight and gradient; the rule changes states m and v at i and returns the new weight. */
+interface Element {
+  i: number;
+  w: number;
+  g: number;
+  /** 1 - rate * weight decay. */
+  decay: number;
+  rate: number;
+  n: Numbers;
+  f: Round;
+  m: Matrix | undefined;
+  v: Matrix | undefined;
+}
+
+const sign = (x: number): number => (x > 0 ? 1 : x < 0 ? -1 : x);
+
+const rules: Record<UpdateKind, (element: Element) => number> = {
+  sgd: ({ w, g, decay, rate, f }) => f(f(w * decay) - f(rate * g)),
+  adamw({ i, w, g, decay, n, f, ...states }) {
+    const [m, v] = [states.m as Matrix, states.v as Matrix];
+    const [beta1, beta2, eps, step] = [n.hyper0 ?? 0, n.hyper1 ?? 0, n.hyper2 ?? 0, n.step ?? 1];
+    const stepSize = f((n.learningRate ?? 0) / (1 - beta1 ** step));
+    const invSqrtCorrection2 = f(1 / Math.sqrt(1 - beta2 ** step));
+    m.data[i] = f(m.get(i) + f(f(g - m.get(i)) * f(1 - beta1)));
+    v.data[i] = f(f(v.get(i) * f(beta2)) + f(f(f(1 - beta2) * g) * g));
+    const denominator = f(f(f(Math.sqrt(v.get(i))) * invSqrtCorrection2) + f(eps));
+    return f(f(w * decay) - f(f(stepSize * m.get(i)) / denominator));
+  },
+  momentum({ i, w, g, decay, rate, n, f, ...states }) {
+    const m = states.m as Matrix;
+    const momentum = f(n.hyper0 ?? 0);
+    m.data[i] = f(f(momentum * m.get(i)) + g);
+    const d = n.hyper1 ? f(g + f(momentum * m.get(i))) : m.get(i);
+    return f(f(w * decay) - f(rate * d));
+  },
+  signsgd: ({ w, g, decay, rate, f }) => f(f(w * decay) - f(rate * sign(g))),
+  signum({ i, w, g, decay, rate, n, f, ...states }) {
+    const m = states.m as Matrix;
+    const momentum = n.hyper0 ?? 0;
+    m.data[i] = f(f(f(momentum) * m.get(i)) + f(f(1 - momentum) * g));
+    return f(f(w * decay) - f(rate * sign(m.get(i))));
+  },
+  lion({ i, w, g, decay, rate, n, f, ...states }) {
+    const m = states.m as Matrix;
+    const [beta1, beta2] = [n.hyper0 ?? 0, n.hyper1 ?? 0];
+    const direction = sign(f(f(f(beta1) * m.get(i)) + f(f(1 - beta1) * g)));
+    m.data[i] = f(f(f(beta2) * m.get(i)) + f(f(1 - beta2) * g));
+    return f(f(w * decay) - f(rate * direction));
+  },
+};
+
+const block = 256;
+
+/** The values of bitsandbytes' dynamic maps, ascending (scripts/fixtures/make_state_codes.py). */
+export const stateCodes = readJson<Record<'signed' | 'unsigned', number[]>>(
+  import.meta.dirname,
+  '..',
+  'fixtures',
+  'optimizers',
+  'codes.json',
+);
+
+/** Code of the value nearest to x; a negative x keeps its sign. */
+function nearestCode(codes: readonly number[], x: number): number {
+  let best = 0;
+  codes.forEach((c, i) => {
+    if (Math.abs(c - x) < Math.abs((codes[best] as number) - x)) best = i;
+  });
+  return best;
+}
+
+/** A state as values, and back as what is stored: itself, or codes and the largest magnitude of each block. */
+class State {
+  readonly values: Matrix;
+  private readonly codes: readonly number[] | undefined;
+
+  constructor(stored: Matrix, absmax: Matrix | undefined, codes: readonly number[], isCoded: boolean, f: Round) {
+    const decoded = (x: number, i: number) => f((codes[x] as number) * (absmax as Matrix).get(Math.floor(i / block)));
+    this.values = new Matrix(stored.rows, stored.cols, isCoded ? stored.data.map(decoded) : stored.data.slice());
+    this.codes = isCoded ? codes : undefined;
+  }
+
+  stored(name: string, number: 0 | 1, f: Round): Record<string, Matrix> {
+    const { values, codes } = this;
+    if (!codes) return { [name]: values };
+    const { data } = values;
+    const zero = codes.indexOf(0);
+    const blocks = Array.from({ length: Math.ceil(data.length / block) }, (_, b) => data.subarray(b * block, (b + 1) * block));
+    const largest = blocks.map((b) => b.reduce((most, x) => Math.max(most, Math.abs(x)), 0));
+    const coded = data.map((x, i) => {
+      const most = largest[Math.floor(i / block)] as number;
+      const code = most === 0 ? zero : nearestCode(codes, f(x / most));
+      return x < 0 && code === zero ? code - 1 : code;
+    });
+    return {
+      [name]: new Matrix(values.rows, values.cols, coded),
+      [`absmax${number}`]: new Matrix(1, largest.length, Float64Array.from(largest)),
+    };
+  }
+}
+
 /** update(weight, grad): new weight and states. The weight comes back rounded to its type. */
-export function naiveUpdate(
-  weight: Matrix,
-  grad: Matrix,
-  state0: Matrix | undefined,
-  state1: Matrix | undefined,
-  n: Numbers,
-  weightType: DType | undefined,
-  f: Round,
-): Record<string, Matrix> {
+export function naiveUpdate(inputs: Inputs, grad: Matrix, n: Numbers, types: Types, f: Round): Record<string, Matrix> {
+  const weight = inputs.weight as Matrix;
+  const weightType = types.weight?.dtype;
+  const state = (index: 0 | 1) => {
+    const stored = inputs[`state${index}`];
+    const codes = index === 0 ? stateCodes.signed : stateCodes.unsigned;
+    return stored && new State(stored, inputs[`absmax${index}`], codes, types[`state${index}`]?.dtype === 'u8', f);
+  };
+  const [state0, state1] = [state(0), state(1)];
   const learningRate = n.learningRate ?? 0;
   const decay = f(1 - learningRate * (n.weightDecay ?? 0));
   const clip = n.clipValue ?? 0;
-  const [beta1, beta2, eps, step] = [n.hyper0 ?? 0, n.hyper1 ?? 0, n.hyper2 ?? 0, n.step ?? 1];
-  const stepSize = f(learningRate / (1 - beta1 ** step));
-  const invSqrtCorrection2 = f(1 / Math.sqrt(1 - beta2 ** step));
+  const rule = rules[updateKinds[n.updateKind ?? 0] as UpdateKind];
   const out = new Matrix(weight.rows, weight.cols);
-  const m = state0 && new Matrix(weight.rows, weight.cols, state0.data.slice());
-  const v = state1 && new Matrix(weight.rows, weight.cols, state1.data.slice());
-  const kind = updateKinds[n.updateKind ?? 0];
   for (let i = 0; i < weight.data.length; i++) {
     let g = f(f(n.gradScale ?? 1) * grad.get(i));
     if (clip > 0) g = Math.min(Math.max(g, -f(clip)), f(clip));
-    let w: number;
-    if (kind === 'sgd') {
-      w = f(f(weight.get(i) * decay) - f(f(learningRate) * g));
-    } else if (kind === 'adamw' && m && v) {
-      m.data[i] = f(m.get(i) + f(f(g - m.get(i)) * f(1 - beta1)));
-      v.data[i] = f(f(v.get(i) * f(beta2)) + f(f(f(1 - beta2) * g) * g));
-      const denominator = f(f(f(Math.sqrt(v.get(i))) * invSqrtCorrection2) + f(eps));
-      w = f(f(weight.get(i) * decay) - f(f(stepSize * m.get(i)) / denominator));
-    } else {
-      throw new Error(`no naive version of update rule ${kind}`);
-    }
+    const w = rule({ w: weight.get(i), g, decay, rate: f(learningRate), n, f, m: state0?.values, v: state1?.values, i });
     out.data[i] = n.stochasticRounding && weightType ? roundStochastic(weightType, w, counterBits16(n.seed ?? 0, i)) : w;
   }
-  return { weight: out, ...(m ? { state0: m } : {}), ...(v ? { state1: v } : {}) };
+  return { weight: out, ...state0?.stored('state0', 0, f), ...state1?.stored('state1', 1, f) };
 }
 
-/** Arguments of each rule for a weight of this shape: plain, and with everything on. */
+/** States that are stored in codes, for a weight of this shape. */
+function codedStates(shape: readonly number[]): Record<string, TensorSpec> {
+  const elements = shape.reduce((a, b) => a * b, 1);
+  const blocks = Math.ceil(elements / block);
+  const magnitudes = Float64Array.from({ length: blocks }, (_, b) => (b % 5 === 3 ? 0 : 0.1 * (1 + (b % 7))));
+  const codes = (seed: number) => Float64Array.from({ length: elements }, (_, i) => (i * 37 + ((i * i) >> 5) + seed) % 256);
+  return {
+    state0: tensor('u8', shape, { values: codes(1), keepType: true }),
+    state1: tensor('u8', shape, { values: codes(2), keepType: true }),
+    absmax0: tensor('f32', [blocks], { values: magnitudes }),
+    absmax1: tensor('f32', [blocks], { values: magnitudes.map((x) => x * x) }),
+  };
+}
+
+/** Two rules with 8-bit states. */
+function codedVariants(shape: readonly number[], weightType: DType): [string, Record<string, TensorSpec | number>][] {
+  const { state0, state1, absmax0, absmax1 } = codedStates(shape) as Record<string, TensorSpec>;
+  const common = { learningRate: 0.01, weightDecay: 0.1, gradScale: 0.5, ...roundingOf(weightType) };
+  const two = { state0, state1, absmax0, absmax1 } as Record<string, TensorSpec>;
+  const one = { state0, absmax0 } as Record<string, TensorSpec>;
+  return [
+    ['adamw 8-bit', { ...kind('adamw'), ...two, ...common, hyper0: 0.9, hyper1: 0.999, hyper2: 1e-8, step: 117 }],
+    ['lion 8-bit', { ...kind('lion'), ...one, ...common, hyper0: 0.9, hyper1: 0.99 }],
+  ];
+}
+
+const kind = (name: UpdateKind) => ({ updateKind: updateKinds.indexOf(name) });
+const roundingOf = (weightType: DType) =>
+  weightType === 'bf16' || weightType === 'f16' ? { stochasticRounding: 1, seed: 9007199254740881 } : {};
+
+/** Arguments of each rule for a weight of this shape: plain, and with everything on. State type u8: 8-bit states. */
 export function updateVariants(
   shape: readonly number[],
   weightType: DType,
   stateType: DType,
 ): [string, Record<string, TensorSpec | number>][] {
+  if (stateType === 'u8') return codedVariants(shape, weightType);
   const common = { learningRate: 0.01, weightDecay: 0.1, gradScale: 0.5, clipValue: 0.75 };
   const states = {
     state0: tensor(stateType, shape, { scale: 0.1 }),
     state1: tensor(stateType, shape, { values: ({ state0 }) => (state0 as Matrix).data.map((x) => x * x + 0.01) }),
   };
-  const adam = { updateKind: updateKinds.indexOf('adamw'), ...states, hyper0: 0.9, hyper1: 0.999, hyper2: 1e-8 };
-  const rounding = weightType === 'bf16' || weightType === 'f16' ? { stochasticRounding: 1, seed: 9007199254740881 } : {};
+  const { state0 } = states;
+  const adam = { ...kind('adamw'), ...states, hyper0: 0.9, hyper1: 0.999, hyper2: 1e-8 };
+  const rounding = roundingOf(weightType);
   return [
-    ['sgd', { updateKind: 0, learningRate: 0.05 }],
-    ['sgd all options', { updateKind: 0, ...common, ...rounding }],
+    ['sgd', { ...kind('sgd'), learningRate: 0.05 }],
+    ['sgd all options', { ...kind('sgd'), ...common, ...rounding }],
     ['adamw first step', { ...adam, learningRate: 0.001, step: 1 }],
     ['adamw all options', { ...adam, ...common, step: 117, ...rounding }],
+    ['momentum', { ...kind('momentum'), state0, ...common, hyper0: 0.9, ...rounding }],
+    ['nesterov', { ...kind('momentum'), state0, ...common, hyper0: 0.9, hyper1: 1, ...rounding }],
+    ['signsgd', { ...kind('signsgd'), ...common, ...rounding }],
+    ['signum', { ...kind('signum'), state0, ...common, hyper0: 0.9, ...rounding }],
+    ['lion', { ...kind('lion'), state0, ...common, hyper0: 0.9, hyper1: 0.99, ...rounding }],
   ];
 }

@@ -24,10 +24,14 @@ export const suites: OpSuite[] = [
       ...cases([37, 129], 'bf16', 'f32'),
       ...cases([9, 131], 'bf16', 'bf16'),
       ...cases([9, 131], 'f16', 'f32'),
+      ...cases([0, 5], 'f32', 'u8'),
+      ...cases([77], 'f32', 'u8'),
+      ...cases([37, 129], 'f32', 'u8'),
+      ...cases([131, 257], 'bf16', 'u8'),
     ],
-    bench: [...cases([1536, 576], 'f32', 'f32'), ...cases([1536, 576], 'bf16', 'f32')],
-    naive({ weight, grad, state0, state1 }, numbers, f, types) {
-      return naiveUpdate(weight as Matrix, grad as Matrix, state0, state1, numbers, types.weight?.dtype, f);
+    bench: [...cases([1536, 576], 'f32', 'f32'), ...cases([1536, 576], 'bf16', 'f32'), ...cases([1536, 576], 'bf16', 'u8')],
+    naive(inputs, numbers, f, types) {
+      return naiveUpdate(inputs, inputs.grad as Matrix, numbers, types, f);
     },
   },
 ];

@@ -22,8 +22,9 @@ const precision: Partial<Record<DType, { mantissa: number; minExponent: number; 
   f16: { mantissa: 10, minExponent: -14, max: 65504 },
 };
 
-/** Distance between neighbouring numbers of the type at |x|. */
+/** Distance between neighbouring numbers of the type at |x|; of codes, one. */
 export function ulp(dtype: DType, x: number): number {
+  if (dtype === 'u8') return 1;
   const p = precision[dtype];
   if (!p || !Number.isFinite(x)) return 0;
   const exponent = x === 0 ? p.minExponent : Math.max(p.minExponent, Math.floor(Math.log2(Math.abs(x))));

@@ -17,7 +17,7 @@ function plannedBytes(op: string, c: OpCase, tokens?: number): number {
   return context.workspaceBytes;
 }
 
-/** Rows of the argument that counts tokens. */
+/** Rows of the argument that counts tokens, or the rows of a matrix. */
 function tokenRows(c: OpCase): number {
   for (const name of tokenArguments) {
     const a = c.args[name];
@@ -32,7 +32,7 @@ const withWorkspace = new Set(
     .map((op) => op.name),
 );
 const suites = (await loadSuites()).filter((s) => withWorkspace.has(s.op));
-const tokenArguments = ['x', 'h', 'dy', 'dy0', 'ids', 'q', 'dout', 'logits', 'p'];
+const tokenArguments = ['x', 'h', 'dy', 'dy0', 'ids', 'q', 'dout', 'logits', 'p', 'grad'];
 // Any two numbers of tokens may be compared: sizes around tiles and a few large ones.
 const tokenCounts = [
   1, 2, 3, 5, 6, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 257, 511, 513, 1000, 1025, 2047, 4097, 16384,

@@ -8,27 +8,77 @@ import { type Settings, sampleBatch, sampleSequences, trainedBytes, trainings } 
 /** Weights after three steps, each of the given micro-batches. */
 function trained(model: string, settings: Settings, steps: HostBatch[][] = [1, 2, 3].map((seed) => [sampleBatch(seed)])) {
   const session = openSession(fixturePath(model), settings, steps.flat(), product);
-  const losses = steps.map((batches, i) => session.step(batches, i + 1, 1e-2).loss);
+  const results = steps.map((batches, i) => session.step(batches, i + 1, 1e-2));
   const weights = trainedBytes(session);
   session.dispose();
-  return { losses, weights };
+  return { losses: results.map((r) => r.loss), norms: results.map((r) => r.gradNorm), weights };
 }
+
+/** Without what only kept gradients report. */
+const outcome = ({ losses, weights }: ReturnType<typeof trained>) => ({ losses, weights });
 
 const models = ['llama', 'smollm2', 'gemma2', 'qwen2'];
 
 describe.each(models)('%s', (model) => {
   it.each([
-    ['adamw', { type: 'adamw' }, { type: 'adamw', fused: true }],
-    ['sgd and lomo', { type: 'sgd', weightDecay: 0.1 }, { type: 'lomo', weightDecay: 0.1 }],
-    ['adamw with bf16 moments', { type: 'adamw', stateDtype: 'bf16' }, { type: 'adamw', stateDtype: 'bf16', fused: true }],
-  ] as const)('fused equals accumulated bit for bit: %s', (_name, accumulated, fused) => {
+    ['adamw', { type: 'adamw' }],
+    ['adamw with bf16 moments', { type: 'adamw', stateDtype: 'bf16' }],
+    ['sgd', { type: 'sgd', weightDecay: 0.1 }],
+    ['nesterov', { type: 'sgd', momentum: 0.9, nesterov: true }],
+    ['lion', { type: 'lion', weightDecay: 0.1 }],
+    ['signsgd', { type: 'signsgd' }],
+    ['signum', { type: 'signsgd', momentum: 0.9 }],
+    // On one whole gradient after the other, with the same sums.
+    ['adafactor', { type: 'adafactor' }],
+  ] as const)('fused equals accumulated bit for bit: %s', (_name, optimizer) => {
     for (const method of [{ type: 'full' }, { type: 'full', dtype: 'bf16' }, { type: 'lora', rank: 4 }] as const) {
-      if (method.type === 'lora' && fused.type === 'lomo') continue;
-      const a = trained(model, { method, optimizer: accumulated, maxGradNorm: 0 });
-      const b = trained(model, { method, optimizer: fused });
+      const a = trained(model, { method, optimizer, maxGradNorm: 0 });
+      const b = trained(model, { method, optimizer: { ...optimizer, fused: true } });
       expect(b.losses).toEqual(a.losses);
       expect(b.weights).toEqual(a.weights);
     }
+  });
+
+  it('lomo equals sgd bit for bit', () => {
+    const method = { type: 'full' } as const;
+    const sgd = trained(model, { method, optimizer: { type: 'sgd', weightDecay: 0.1 }, maxGradNorm: 0 });
+    expect(outcome(trained(model, { method, optimizer: { type: 'lomo', weightDecay: 0.1 } }))).toEqual(outcome(sgd));
+  });
+
+  it('adalomo equals adafactor bit for bit', () => {
+    const method = { type: 'full' } as const;
+    const adafactor = trained(model, { method, optimizer: { type: 'adafactor' }, maxGradNorm: 0 });
+    expect(outcome(trained(model, { method, optimizer: { type: 'adalomo' } }))).toEqual(outcome(adafactor));
+  });
+
+  it('a fused update clipped exactly equals kept gradients clipped by their norm', () => {
+    const common = { method: { type: 'full' }, maxGradNorm: 0.5 } as const;
+    const kept = trained(model, { ...common, optimizer: { type: 'sgd' } });
+    expect(kept.norms.every((norm) => (norm ?? 0) > 0.5)).toBe(true);
+    const exact = trained(model, { ...common, optimizer: { type: 'lomo', exactClip: true } });
+    expect(exact.losses).toEqual(kept.losses);
+    expect(exact.weights).toEqual(kept.weights);
+    exact.norms.forEach((norm, i) => expect(norm).toBeCloseTo(kept.norms[i] as number, 10));
+  });
+
+  it('a fused update clipped by the step before takes its norm', () => {
+    const method = { type: 'full' } as const;
+    const steps = [1, 2].map((seed) => [sampleBatch(seed)]);
+    const plain = trained(model, { method, optimizer: { type: 'lomo' } }, steps.slice(0, 1));
+    const first = trained(model, { method, optimizer: { type: 'lomo', previousNormClip: true }, maxGradNorm: 0.5 }, steps.slice(0, 1));
+    expect(first.weights).toEqual(plain.weights);
+    const norm = first.norms[0] as number;
+    const both = trained(model, { method, optimizer: { type: 'lomo', previousNormClip: true }, maxGradNorm: 0.5 }, steps);
+    // The second step by hand: half the norm of the first is the factor on the learning rate.
+    const session = openSession(fixturePath(model), { method, optimizer: { type: 'lomo' } }, steps.flat(), product);
+    session.step(steps[0] as HostBatch[], 1, 1e-2);
+    session.step(steps[1] as HostBatch[], 2, (1e-2 * 0.5) / norm);
+    for (const p of session.trained) {
+      const got = both.weights.get(p.name) as Uint8Array;
+      const wanted = p.value.read();
+      new Float32Array(got.buffer).forEach((x, i) => expect(x).toBeCloseTo(wanted[i] as number, 6));
+    }
+    session.dispose();
   });
 
   it.each(Object.entries(trainings))('%s: recomputing activations changes no bit', (_name, settings) => {
@@ -39,6 +89,17 @@ describe.each(models)('%s', (model) => {
     const settings: Settings = { dtype: 'bf16', method: { type: 'full' }, optimizer: { type: 'lomo' } };
     expect(trained(model, { ...settings, checkpointing: 'block' })).toEqual(trained(model, { ...settings, checkpointing: 'none' }));
   });
+});
+
+// phi3 has weights that are large enough for 8-bit states.
+it.each(['adamw', 'lion', 'sgd'] as const)('fused equals accumulated bit for bit: %s with 8-bit states', (type) => {
+  for (const method of [{ type: 'full' }, { type: 'full', dtype: 'bf16' }] as const) {
+    const optimizer = { type, stateDtype: '8bit', ...(type === 'sgd' && { momentum: 0.9 }) } as const;
+    const kept = trained('phi3', { method, optimizer, maxGradNorm: 0 });
+    expect(outcome(trained('phi3', { method, optimizer: { ...optimizer, fused: true } }))).toEqual(outcome(kept));
+    const inFull = trained('phi3', { method, optimizer: { ...optimizer, stateDtype: 'f32' }, maxGradNorm: 0 });
+    expect(kept.weights).not.toEqual(inFull.weights);
+  }
 });
 
 describe('threads', () => {

@@ -1,6 +1,7 @@
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { fixturePath } from '../parity/fixture.js';
 import { type Settings, trainings } from './sessions.js';
 import { smallRun, temporaryFolder, trainHere } from './training.js';
 
@@ -11,9 +12,10 @@ function outputs(folder: string): Record<string, string> {
 }
 
 describe('a run that is stopped and resumed', () => {
-  const cases: [string, Settings][] = [
+  const cases: [string, Settings & { model?: string }][] = [
     ...Object.entries(trainings),
     ['bf16 with stochastic rounding', { method: { type: 'full' }, dtype: 'bf16', optimizer: { type: 'lomo' } }],
+    ['8-bit states', { model: fixturePath('phi3'), method: { type: 'full' }, optimizer: { type: 'adamw', stateDtype: '8bit' } }],
     ['bf16 adamw', { method: { type: 'full' }, dtype: 'bf16', optimizer: { type: 'adamw', stateDtype: 'bf16' } }],
     [
       'cosine with warm-up, accumulation, no packing',

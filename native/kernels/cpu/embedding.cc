@@ -15,6 +15,13 @@ namespace {
 constexpr int64_t kStripBytes = 1 << 20;
 constexpr int64_t kColumnChunk = 64;
 
+// Rows of the gradient that are formed at a time.
+int64_t strip_rows(const EmbeddingUpdate& a) {
+  const int64_t multiple = update_row_multiple(a.rule, a.weight);
+  const int64_t fit = kStripBytes / (4 * max64(1, a.weight.cols()));
+  return min64(max64(1, a.weight.rows()), max64(multiple, fit / multiple * multiple));
+}
+
 const int32_t* id_data(const Tensor& ids) { return ids.as<const int32_t>(); }
 
 }  // namespace
@@ -59,15 +66,6 @@ void add_embedding_rows(const Tensor& ids, const Tensor& dy, float scale, int64_
   });
 }
 
-int64_t gradient_strip_rows(const Tensor& weight) {
-  const int64_t fit = kStripBytes / (4 * max64(1, weight.cols()));
-  return min64(max64(1, weight.rows()), max64(1, fit));
-}
-
-size_t gradient_strip_bytes(const Tensor& weight) {
-  return static_cast<size_t>(gradient_strip_rows(weight) * weight.cols() * 4);
-}
-
 void embedding_backward(const EmbeddingBackward& a, Context&) {
   require_float(a.kName, "dy", a.dy);
   require_f32(a.kName, "dweight", a.dweight);
@@ -76,7 +74,9 @@ void embedding_backward(const EmbeddingBackward& a, Context&) {
   add_embedding_rows(a.ids, a.dy, static_cast<float>(a.scale), 0, a.dweight.rows(), a.dweight.as<float>());
 }
 
-size_t embedding_update_workspace(const EmbeddingUpdate& a, const Context&) { return gradient_strip_bytes(a.weight); }
+size_t embedding_update_workspace(const EmbeddingUpdate& a, const Context&) {
+  return static_cast<size_t>(strip_rows(a) * a.weight.cols() * 4);
+}
 
 void embedding_update(const EmbeddingUpdate& a, Context& c) {
   require_float(a.kName, "dy", a.dy);
@@ -84,7 +84,7 @@ void embedding_update(const EmbeddingUpdate& a, Context& c) {
   check::contiguous(a.kName, "ids", a.ids);
   check::ids(a.kName, "ids", a.ids, a.weight.rows());
   float* grad = static_cast<float*>(c.workspace);
-  const int64_t rows = a.weight.rows(), cols = a.weight.cols(), step = gradient_strip_rows(a.weight);
+  const int64_t rows = a.weight.rows(), cols = a.weight.cols(), step = strip_rows(a);
   for (int64_t first = 0; first < rows; first += step) {
     const int64_t count = min64(step, rows - first);
     std::memset(grad, 0, static_cast<size_t>(count * cols) * 4);

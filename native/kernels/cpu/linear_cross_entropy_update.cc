@@ -19,10 +19,14 @@ constexpr int64_t kLeastRows = 64, kMostRows = 512;
 
 int64_t aligned(int64_t bytes) { return ceil_div(bytes, 64) * 64; }
 
+// The fewest rows a strip may have, and must be a multiple of.
+int64_t least_rows(const LinearCrossEntropyUpdate& a) { return max64(kLeastRows, update_row_multiple(a.rule, a.weight)); }
+
 // Rows of the vocabulary in one strip for so many tokens.
-int64_t strip_rows(int64_t tokens, int64_t vocabulary) {
-  const int64_t fit = kStripLogitBytes / (4 * max64(1, tokens)) / kLanes * kLanes;
-  return min64(vocabulary, min64(kMostRows, max64(kLeastRows, fit)));
+int64_t strip_rows(const LinearCrossEntropyUpdate& a, int64_t tokens) {
+  const int64_t multiple = max64(kLanes, update_row_multiple(a.rule, a.weight));
+  const int64_t fit = kStripLogitBytes / (4 * max64(1, tokens)) / multiple * multiple;
+  return min64(a.weight.rows(), min64(kMostRows, max64(least_rows(a), fit)));
 }
 
 // Bytes of each part of the workspace for up to `tokens` labelled tokens: bounds that never fall when tokens grows.
@@ -35,7 +39,7 @@ Sizes sizes(const LinearCrossEntropyUpdate& a) {
   Sizes s;
   s.logits = a.dlogits.present
                  ? 0
-                 : aligned(max64(min64(tokens * most * 4, kStripLogitBytes), tokens * min64(kLeastRows, vocabulary) * 4));
+                 : aligned(max64(min64(tokens * most * 4, kStripLogitBytes), tokens * min64(least_rows(a), vocabulary) * 4));
   s.gradient = aligned(most * a.weight.cols() * 4);
   s.index = aligned(tokens * 4);
   s.total = s.logits + s.gradient + s.index;
@@ -111,7 +115,7 @@ void linear_cross_entropy_update(const LinearCrossEntropyUpdate& a, Context& c) 
   void* rest = memory + s.total;
   const DType gradient_type = logit_gradient_type(a.h);
   const int64_t tokens = labelled_tokens(a.targets, token);
-  const int64_t step = a.dlogits.present ? min64(kMostRows, vocabulary) : strip_rows(tokens, vocabulary);
+  const int64_t step = a.dlogits.present ? min64(kMostRows, vocabulary) : strip_rows(a, tokens);
 
   for (int64_t first = 0; first < vocabulary; first += step) {
     const int64_t count = min64(step, vocabulary - first);

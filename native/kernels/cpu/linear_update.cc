@@ -15,12 +15,13 @@ constexpr int64_t kStripBytes = 2 << 20;
 // A strip has at least this many rows, so that packing x again for each strip stays cheap beside the products.
 constexpr int64_t kLeastRows = 64;
 
-int64_t strip_rows(const Tensor& weight) {
-  const int64_t fit = kStripBytes / (4 * max64(1, weight.cols()));
-  return min64(weight.rows(), max64(kLeastRows, fit));
+int64_t strip_rows(const LinearBackwardWeightUpdate& a) {
+  const int64_t multiple = update_row_multiple(a.rule, a.weight);
+  const int64_t fit = kStripBytes / (4 * max64(1, a.weight.cols()));
+  return min64(a.weight.rows(), max64(max64(kLeastRows, multiple), fit / multiple * multiple));
 }
 
-int64_t strip_bytes(const Tensor& weight) { return ceil_div(strip_rows(weight) * weight.cols() * 4, 64) * 64; }
+int64_t strip_bytes(const LinearBackwardWeightUpdate& a) { return ceil_div(strip_rows(a) * a.weight.cols() * 4, 64) * 64; }
 
 // Rows [first, first + rows) of the gradient, into memory of their own.
 Problem strip_problem(const LinearBackwardWeightUpdate& a, int64_t first, int64_t rows, float* grad) {
@@ -38,17 +39,16 @@ Problem strip_problem(const LinearBackwardWeightUpdate& a, int64_t first, int64_
 }  // namespace
 
 size_t linear_backward_weight_update_workspace(const LinearBackwardWeightUpdate& a, const Context& c) {
-  return static_cast<size_t>(strip_bytes(a.weight)) +
-         workspace_bytes(strip_problem(a, 0, strip_rows(a.weight), nullptr), c.threads);
+  return static_cast<size_t>(strip_bytes(a)) + workspace_bytes(strip_problem(a, 0, strip_rows(a), nullptr), c.threads);
 }
 
 void linear_backward_weight_update(const LinearBackwardWeightUpdate& a, Context& c) {
   require_float(a.kName, "dy", a.dy);
   require_float(a.kName, "x", a.x);
   require_update(a.kName, a.rule, a.weight);
-  const int64_t rows = a.weight.rows(), cols = a.weight.cols(), step = strip_rows(a.weight);
+  const int64_t rows = a.weight.rows(), cols = a.weight.cols(), step = strip_rows(a);
   float* grad = static_cast<float*>(c.workspace);
-  char* rest = static_cast<char*>(c.workspace) + strip_bytes(a.weight);
+  char* rest = static_cast<char*>(c.workspace) + strip_bytes(a);
   for (int64_t first = 0; first < rows; first += step) {
     const Problem p = strip_problem(a, first, min64(step, rows - first), grad);
     multiply(p, rest, c.threads);

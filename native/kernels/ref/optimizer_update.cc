@@ -1,31 +1,69 @@
 #include "../../ops/optimizer_update.h"
 
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
 #include "../../core/context.h"
 #include "../../core/rng.h"
 #include "../../updates/all.h"
+#include "../../updates/block_states.h"
 #include "update.h"
 
 namespace nft::ref {
 
-static void store_weight(const UpdateRule& rule, const Tensor& weight, int64_t i, double value) {
-  const uint32_t random = rng::bits16(static_cast<uint64_t>(rule.seed), static_cast<uint64_t>(i));
-  if (rule.stochastic_rounding && weight.dtype == DType::bf16)
+void store_weight(const Tensor& weight, int64_t stochastic_rounding, int64_t seed, int64_t i, double value) {
+  const uint32_t random = rng::bits16(static_cast<uint64_t>(seed), static_cast<uint64_t>(i));
+  if (stochastic_rounding && weight.dtype == DType::bf16)
     weight.as<bf16_t>()[i] = f32_to_bf16_stochastic(static_cast<float>(value), random);
-  else if (rule.stochastic_rounding && weight.dtype == DType::f16)
+  else if (stochastic_rounding && weight.dtype == DType::f16)
     weight.as<f16_t>()[i] = f32_to_f16_stochastic(static_cast<float>(value), random);
   else
     set(weight, i, value);
 }
 
+static std::vector<double> load_state(const Tensor& state, const Tensor& absmax, int index) {
+  std::vector<double> x(static_cast<size_t>(state.present ? state.num_elements() : 0));
+  for (size_t k = 0; k < x.size(); ++k) {
+    const int64_t i = static_cast<int64_t>(k);
+    x[k] = at(state, i);
+    if (updates::is_coded(state))
+      x[k] = updates::decode_state(updates::map_of(index), static_cast<uint8_t>(x[k]), at(absmax, i / updates::kStateBlock));
+  }
+  return x;
+}
+
+static void store_state(const Tensor& state, const Tensor& absmax, int index, const std::vector<double>& x) {
+  const int64_t n = static_cast<int64_t>(x.size());
+  if (!updates::is_coded(state)) {
+    for (int64_t i = 0; i < n; ++i) set(state, i, x[static_cast<size_t>(i)]);
+    return;
+  }
+  for (int64_t begin = 0; begin < n; begin += updates::kStateBlock) {
+    const int64_t end = std::min(n, begin + updates::kStateBlock);
+    double largest = 0;
+    for (int64_t i = begin; i < end; ++i) largest = std::max(largest, std::fabs(x[static_cast<size_t>(i)]));
+    set(absmax, begin / updates::kStateBlock, largest);
+    for (int64_t i = begin; i < end; ++i)
+      state.as<uint8_t>()[i] = updates::encode_state(updates::map_of(index), x[static_cast<size_t>(i)], largest);
+  }
+}
+
 void update(const UpdateRule& r, const Tensor& weight, const Matrix& grad) {
   updates::with_rule<double>(r, [&](const auto& rule) {
+    std::vector<double> state0 = load_state(r.state0, r.absmax0, 0), state1 = load_state(r.state1, r.absmax1, 1);
+    double squares = 0;
     for (int64_t i = 0; i < weight.num_elements(); ++i) {
-      double state0 = r.state0.present ? at(r.state0, i) : 0, state1 = r.state1.present ? at(r.state1, i) : 0;
-      const double w = rule.apply(at(weight, i), updates::update_gradient<double>(r, grad[i]), state0, state1);
-      if (rule.kStates > 0) set(r.state0, i, state0);
-      if (rule.kStates > 1) set(r.state1, i, state1);
-      store_weight(r, weight, i, w);
+      squares += grad[i] * grad[i];
+      double unused0 = 0, unused1 = 0;
+      double& s0 = rule.kStates > 0 ? state0[static_cast<size_t>(i)] : unused0;
+      double& s1 = rule.kStates > 1 ? state1[static_cast<size_t>(i)] : unused1;
+      store_weight(weight, r.stochastic_rounding, r.seed, i,
+                   rule.apply(at(weight, i), updates::update_gradient<double>(r, grad[i]), s0, s1));
     }
+    if (r.grad_squares.present) set(r.grad_squares, 0, at(r.grad_squares, 0) + squares);
+    if (rule.kStates > 0) store_state(r.state0, r.absmax0, 0, state0);
+    if (rule.kStates > 1) store_state(r.state1, r.absmax1, 1, state1);
   });
 }
 
