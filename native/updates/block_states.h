@@ -46,8 +46,9 @@ struct DynamicMap {
   }
 };
 
-inline constexpr DynamicMap kSignedMap(true), kUnsignedMap(false);
-inline const DynamicMap& map_of(int state) { return state == 0 ? kSignedMap : kUnsignedMap; }
+// Not inline: a table of its own for every instruction set.
+constexpr DynamicMap kSignedMap(true), kUnsignedMap(false);
+NFT_INLINE const DynamicMap& map_of(int state) { return state == 0 ? kSignedMap : kUnsignedMap; }
 
 template <class T>
 NFT_INLINE T decode_state(const DynamicMap& map, uint8_t code, T largest) {
