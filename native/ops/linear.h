@@ -7,16 +7,34 @@
 
 namespace nft {
 
+// Arguments of a layer as errors name them. Constants of the namespace: members would be symbols that all instruction sets
+// share.
+struct ForwardNames {
+  const char *op, *weight, *bias, *tail_x, *tail_weight, *y;
+};
+struct BackwardInputNames {
+  const char *op, *dy, *weight, *tail_dy, *tail_weight;
+};
+constexpr int kSharedLayers = 3;
+constexpr ForwardNames kForwardNames = {"linear_forward", "weight", "bias", "tail_x", "tail_weight", "y"};
+constexpr ForwardNames kForwardSharedNames[kSharedLayers] = {
+    {"linear_forward_shared", "weight0", "bias0", "tail_x0", "tail_weight0", "y0"},
+    {"linear_forward_shared", "weight1", "bias1", "tail_x1", "tail_weight1", "y1"},
+    {"linear_forward_shared", "weight2", "bias2", "tail_x2", "tail_weight2", "y2"},
+};
+constexpr BackwardInputNames kBackwardInputNames = {"linear_backward_input", "dy", "weight", "tail_dy", "tail_weight"};
+constexpr BackwardInputNames kBackwardInputSharedNames[kSharedLayers] = {
+    {"linear_backward_input_shared", "dy0", "weight0", "tail_dy0", "tail_weight0"},
+    {"linear_backward_input_shared", "dy1", "weight1", "tail_dy1", "tail_weight1"},
+    {"linear_backward_input_shared", "dy2", "weight2", "tail_dy2", "tail_weight2"},
+};
+constexpr const char* kSharedScaleNames[kSharedLayers] = {"tail_scale0", "tail_scale1", "tail_scale2"};
+
 // y = x weight^T [+ bias] [+ tail_scale * tail_x tail_weight^T] [+ residual]
 // x [N, K]; weight [M, K] any format; bias [M]; tail_x [N, R] and tail_weight [M, R] extend the inner dimension by R
 // (LoRA: tail_x = x A^T, tail_weight = B, Hu et al. 2021, arXiv 2106.09685); residual [N, M], may alias y; y [N, M].
 struct LinearForward {
   static constexpr const char* kName = "linear_forward";
-  // The arguments of a layer as errors name them.
-  struct Names {
-    const char *op, *weight, *bias, *tail_x, *tail_weight, *y;
-  };
-  static constexpr Names kNames = {kName, "weight", "bias", "tail_x", "tail_weight", "y"};
   Tensor x, weight, bias, tail_x, tail_weight, residual, y;
   double tail_scale = 1;
   template <class V>
@@ -30,8 +48,8 @@ struct LinearForward {
     v.tensor("y", Access::out, y);
     v.real("tail_scale", tail_scale);
   }
-  void check() const { check(kNames); }
-  void check(const Names& n) const {
+  void check() const { check(kForwardNames); }
+  void check(const ForwardNames& n) const {
     check::float_type(n.op, "x", x);
     check::any_weight(n.op, n.weight, weight);
     check::contiguous(n.op, n.weight, weight);
@@ -60,10 +78,6 @@ struct LinearForward {
 // dy [N, M]; weight [M, K]; tail_dy [N, R] (LoRA: dy B), tail_weight [R, K] (LoRA: A); dx [N, K].
 struct LinearBackwardInput {
   static constexpr const char* kName = "linear_backward_input";
-  struct Names {
-    const char *op, *dy, *weight, *tail_dy, *tail_weight;
-  };
-  static constexpr Names kNames = {kName, "dy", "weight", "tail_dy", "tail_weight"};
   Tensor dy, weight, tail_dy, tail_weight, dx;
   double tail_scale = 1;
   int64_t accumulate = 0;
@@ -77,8 +91,8 @@ struct LinearBackwardInput {
     v.real("tail_scale", tail_scale);
     v.integer("accumulate", accumulate);
   }
-  void check() const { check(kNames); }
-  void check(const Names& n) const {
+  void check() const { check(kBackwardInputNames); }
+  void check(const BackwardInputNames& n) const {
     check::float_type(n.op, n.dy, dy);
     check::any_weight(n.op, n.weight, weight);
     check::contiguous(n.op, n.weight, weight);
@@ -100,12 +114,7 @@ struct LinearBackwardInput {
 // be left out.
 struct LinearForwardShared {
   static constexpr const char* kName = "linear_forward_shared";
-  static constexpr int kLayers = 3;
-  static constexpr LinearForward::Names kNames[kLayers] = {
-      {kName, "weight0", "bias0", "tail_x0", "tail_weight0", "y0"},
-      {kName, "weight1", "bias1", "tail_x1", "tail_weight1", "y1"},
-      {kName, "weight2", "bias2", "tail_x2", "tail_weight2", "y2"},
-  };
+  static constexpr int kLayers = kSharedLayers;
   struct Layer {
     Tensor weight, bias, tail_x, tail_weight, y;
     double tail_scale = 1;
@@ -114,11 +123,10 @@ struct LinearForwardShared {
   Layer layers[kLayers];
   template <class V>
   void fields(V& v) {
-    static constexpr const char* kScales[kLayers] = {"tail_scale0", "tail_scale1", "tail_scale2"};
     v.tensor("x", Access::in, x);
     for (int i = 0; i < kLayers; ++i) {
       Layer& l = layers[i];
-      const LinearForward::Names& n = kNames[i];
+      const ForwardNames& n = kForwardSharedNames[i];
       if (i == 0) {
         v.tensor(n.weight, Access::in, l.weight);
         v.tensor(n.y, Access::out, l.y);
@@ -129,7 +137,7 @@ struct LinearForwardShared {
       v.tensor_optional(n.bias, Access::in, l.bias);
       v.tensor_optional(n.tail_x, Access::in, l.tail_x);
       v.tensor_optional(n.tail_weight, Access::in, l.tail_weight);
-      v.real(kScales[i], l.tail_scale);
+      v.real(kSharedScaleNames[i], l.tail_scale);
     }
   }
   // The op of one layer alone.
@@ -148,10 +156,10 @@ struct LinearForwardShared {
   void check() const {
     for (int i = 0; i < kLayers; ++i) {
       const Layer& l = layers[i];
-      check::that(l.weight.present == l.y.present, kName, kNames[i].weight, "given together with its y");
+      check::that(l.weight.present == l.y.present, kName, kForwardSharedNames[i].weight, "given together with its y");
       check::that(l.weight.present || !(l.bias.present || l.tail_x.present || l.tail_weight.present), kName,
-                  kNames[i].weight, "given where its layer has a bias or a tail");
-      if (l.weight.present) alone(i).check(kNames[i]);
+                  kForwardSharedNames[i].weight, "given where its layer has a bias or a tail");
+      if (l.weight.present) alone(i).check(kForwardSharedNames[i]);
     }
   }
 };
@@ -160,12 +168,7 @@ struct LinearForwardShared {
 // as in linear_backward_input; layers 1 and 2 may be left out.
 struct LinearBackwardInputShared {
   static constexpr const char* kName = "linear_backward_input_shared";
-  static constexpr int kLayers = 3;
-  static constexpr LinearBackwardInput::Names kNames[kLayers] = {
-      {kName, "dy0", "weight0", "tail_dy0", "tail_weight0"},
-      {kName, "dy1", "weight1", "tail_dy1", "tail_weight1"},
-      {kName, "dy2", "weight2", "tail_dy2", "tail_weight2"},
-  };
+  static constexpr int kLayers = kSharedLayers;
   struct Layer {
     Tensor dy, weight, tail_dy, tail_weight;
     double tail_scale = 1;
@@ -174,10 +177,9 @@ struct LinearBackwardInputShared {
   Layer layers[kLayers];
   template <class V>
   void fields(V& v) {
-    static constexpr const char* kScales[kLayers] = {"tail_scale0", "tail_scale1", "tail_scale2"};
     for (int i = 0; i < kLayers; ++i) {
       Layer& l = layers[i];
-      const LinearBackwardInput::Names& n = kNames[i];
+      const BackwardInputNames& n = kBackwardInputSharedNames[i];
       if (i == 0) {
         v.tensor(n.dy, Access::in, l.dy);
         v.tensor(n.weight, Access::in, l.weight);
@@ -187,7 +189,7 @@ struct LinearBackwardInputShared {
       }
       v.tensor_optional(n.tail_dy, Access::in, l.tail_dy);
       v.tensor_optional(n.tail_weight, Access::in, l.tail_weight);
-      v.real(kScales[i], l.tail_scale);
+      v.real(kSharedScaleNames[i], l.tail_scale);
     }
     v.tensor("dx", Access::out, dx);
   }
@@ -205,10 +207,11 @@ struct LinearBackwardInputShared {
   void check() const {
     for (int i = 0; i < kLayers; ++i) {
       const Layer& l = layers[i];
-      check::that(l.weight.present == l.dy.present, kName, kNames[i].weight, "given together with its dy");
-      check::that(l.weight.present || !(l.tail_dy.present || l.tail_weight.present), kName, kNames[i].weight,
-                  "given where its layer has a tail");
-      if (l.weight.present) alone(i).check(kNames[i]);
+      check::that(l.weight.present == l.dy.present, kName, kBackwardInputSharedNames[i].weight,
+                  "given together with its dy");
+      check::that(l.weight.present || !(l.tail_dy.present || l.tail_weight.present), kName,
+                  kBackwardInputSharedNames[i].weight, "given where its layer has a tail");
+      if (l.weight.present) alone(i).check(kBackwardInputSharedNames[i]);
     }
   }
 };

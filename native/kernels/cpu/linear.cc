@@ -91,7 +91,7 @@ Problem problem(const LinearBackwardWeight& a) {
   return p;
 }
 
-void require_types(const LinearForward& a, const LinearForward::Names& n) {
+void require_types(const LinearForward& a, const ForwardNames& n) {
   require_float(n.op, "x", a.x);
   require_weight(n.op, n.weight, a.weight);
   require_float(n.op, n.y, a.y);
@@ -101,7 +101,7 @@ void require_types(const LinearForward& a, const LinearForward::Names& n) {
   require_float(n.op, "residual", a.residual);
 }
 
-void require_types(const LinearBackwardInput& a, const LinearBackwardInput::Names& n) {
+void require_types(const LinearBackwardInput& a, const BackwardInputNames& n) {
   require_float(n.op, n.dy, a.dy);
   require_weight(n.op, n.weight, a.weight);
   require_float(n.op, "dx", a.dx);
@@ -120,7 +120,7 @@ size_t linear_forward_workspace(const LinearForward& a, const Context& c) {
 }
 
 void linear_forward(const LinearForward& a, Context& c) {
-  require_types(a, a.kNames);
+  require_types(a, kForwardNames);
   const Problem p = problem(a);
   if (p.rows <= kMatvecRows)
     matvec(p, c.workspace, c.threads);
@@ -133,7 +133,7 @@ size_t linear_backward_input_workspace(const LinearBackwardInput& a, const Conte
 }
 
 void linear_backward_input(const LinearBackwardInput& a, Context& c) {
-  require_types(a, a.kNames);
+  require_types(a, kBackwardInputNames);
   multiply(problem(a), c.workspace, c.threads);
 }
 
@@ -153,7 +153,7 @@ void linear_forward_shared(const LinearForwardShared& a, Context& c) {
   const bool few = a.x.rows() <= kMatvecRows;
   for (int i = 0; i < a.kLayers; ++i) {
     if (!a.layers[i].weight.present) continue;
-    require_types(a.alone(i), a.kNames[i]);
+    require_types(a.alone(i), kForwardSharedNames[i]);
     if (few) matvec(problem(a.alone(i)), c.workspace, c.threads);
   }
   if (!few) multiply(problem(a), c.workspace, c.threads);
@@ -165,7 +165,7 @@ size_t linear_backward_input_shared_workspace(const LinearBackwardInputShared& a
 
 void linear_backward_input_shared(const LinearBackwardInputShared& a, Context& c) {
   for (int i = 0; i < a.kLayers; ++i)
-    if (a.layers[i].weight.present) require_types(a.alone(i), a.kNames[i]);
+    if (a.layers[i].weight.present) require_types(a.alone(i), kBackwardInputSharedNames[i]);
   multiply(problem(a), c.workspace, c.threads);
 }
 
