@@ -113,7 +113,7 @@ void require_types(const LinearBackwardInput& a, const BackwardInputNames& n) {
 
 size_t linear_forward_workspace(const LinearForward& a, const Context& c) {
   const Problem p = problem(a);
-  const size_t few = matvec_workspace_bytes(p.main.inner + p.tail.inner);
+  const size_t few = matvec_workspace_bytes(p);
   if (p.rows <= kMatvecRows) return few;
   const size_t many = workspace_bytes(p, c.threads);
   return many > few ? many : few;
@@ -122,8 +122,9 @@ size_t linear_forward_workspace(const LinearForward& a, const Context& c) {
 void linear_forward(const LinearForward& a, Context& c) {
   require_types(a, kForwardNames);
   const Problem p = problem(a);
+  if (p.rows == 0) return;
   if (p.rows <= kMatvecRows)
-    matvec(p, c.workspace, c.threads);
+    matvec(&p, 1, c.workspace, c.threads);
   else
     multiply(p, c.workspace, c.threads);
 }
@@ -139,24 +140,28 @@ void linear_backward_input(const LinearBackwardInput& a, Context& c) {
 
 size_t linear_forward_shared_workspace(const LinearForwardShared& a, const Context& c) {
   size_t few = 0;
-  for (int i = 0; i < a.kLayers; ++i) {
-    if (!a.layers[i].weight.present) continue;
-    const size_t bytes = linear_forward_workspace(a.alone(i), c);
-    if (bytes > few) few = bytes;
-  }
+  for (int i = 0; i < a.kLayers; ++i)
+    if (a.layers[i].weight.present) few += matvec_workspace_bytes(problem(a.alone(i)));
   if (a.x.rows() <= kMatvecRows) return few;
   const size_t many = workspace_bytes(problem(a), c.threads);
   return many > few ? many : few;
 }
 
 void linear_forward_shared(const LinearForwardShared& a, Context& c) {
-  const bool few = a.x.rows() <= kMatvecRows;
+  static_assert(LinearForwardShared::kLayers <= kMaxParts);
+  Problem alone[LinearForwardShared::kLayers];
+  int count = 0;
   for (int i = 0; i < a.kLayers; ++i) {
     if (!a.layers[i].weight.present) continue;
-    require_types(a.alone(i), kForwardSharedNames[i]);
-    if (few) matvec(problem(a.alone(i)), c.workspace, c.threads);
+    const LinearForward layer = a.alone(i);
+    require_types(layer, kForwardSharedNames[i]);
+    alone[count++] = problem(layer);
   }
-  if (!few) multiply(problem(a), c.workspace, c.threads);
+  if (a.x.rows() == 0) return;
+  if (a.x.rows() <= kMatvecRows)
+    matvec(alone, count, c.workspace, c.threads);
+  else
+    multiply(problem(a), c.workspace, c.threads);
 }
 
 size_t linear_backward_input_shared_workspace(const LinearBackwardInputShared& a, const Context& c) {

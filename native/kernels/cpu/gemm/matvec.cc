@@ -202,46 +202,52 @@ void outputs(const Problem& p, const Input& x, Decode decode, int64_t col) {
   }
 }
 
+// The share of a worker in the columns.
 template <class Row, int T>
-void all_outputs(const Problem& p, const Input& x, Decode decode, int threads) {
+void share_of_outputs(const Problem& p, const Input& x, Decode decode, int64_t worker, int64_t workers) {
   const int64_t groups = (p.cols + kGroup - 1) / kGroup;
-  const int workers = p.cols * (x.main + x.tail) < kParallelWork ? 1 : threads;
-  ThreadPool::instance().run(workers, [&](int64_t worker, int) {
-    for (int64_t g = groups * worker / workers; g < groups * (worker + 1) / workers; ++g) {
-      const int64_t col = g * kGroup;
-      if (col + kGroup <= p.cols)
-        outputs<Row, T, kGroup>(p, x, decode, col);
-      else
-        for (int64_t c = col; c < p.cols; ++c) outputs<Row, T, 1>(p, x, decode, c);
-    }
-  });
-}
-
-// t: tokens, rounded up to 1, 2, 4 or 8.
-template <class Row>
-void several_outputs(const Problem& p, const Input& x, Decode decode, int t, int threads) {
-  switch (t) {
-    case 1: return all_outputs<Row, 1>(p, x, decode, threads);
-    case 2: return all_outputs<Row, 2>(p, x, decode, threads);
-    case 4: return all_outputs<Row, 4>(p, x, decode, threads);
-    default: all_outputs<Row, 8>(p, x, decode, threads);
+  for (int64_t g = groups * worker / workers; g < groups * (worker + 1) / workers; ++g) {
+    const int64_t col = g * kGroup;
+    if (col + kGroup <= p.cols)
+      outputs<Row, T, kGroup>(p, x, decode, col);
+    else
+      for (int64_t c = col; c < p.cols; ++c) outputs<Row, T, 1>(p, x, decode, c);
   }
 }
 
-}  // namespace
+// Tokens, rounded up to a number that there is code for.
+int tokens_of(const Problem& p) { return p.rows == 1 ? 1 : p.rows == 2 ? 2 : p.rows <= 4 ? 4 : 8; }
 
-size_t matvec_workspace_bytes(int64_t inner) { return static_cast<size_t>(kMatvecRows * (inner + 2 * kLanes) * 4); }
+template <class Row>
+void share_of_tokens(const Problem& p, const Input& x, Decode decode, int64_t worker, int64_t workers) {
+  switch (tokens_of(p)) {
+    case 1: return share_of_outputs<Row, 1>(p, x, decode, worker, workers);
+    case 2: return share_of_outputs<Row, 2>(p, x, decode, worker, workers);
+    case 4: return share_of_outputs<Row, 4>(p, x, decode, worker, workers);
+    default: share_of_outputs<Row, 8>(p, x, decode, worker, workers);
+  }
+}
 
-void matvec(const Problem& p, void* workspace, int threads) {
-  if (p.rows == 0 || p.cols == 0) return;
-  const int t = p.rows == 1 ? 1 : p.rows == 2 ? 2 : p.rows <= 4 ? 4 : 8;
+void run_share(const Problem& p, const Input& x, int64_t worker, int64_t workers) {
+  with_storage(p.main.b.dtype, [&](auto row) {
+    using Row = decltype(row);
+    if constexpr (!is_blocked<Row>)
+      share_of_tokens<Row>(p, x, nullptr, worker, workers);
+    else if (p.rows > 1)
+      share_of_tokens<DecodedRow>(p, x, decode_row<Row>, worker, workers);
+    else
+      share_of_outputs<Row, 1>(p, x, nullptr, worker, workers);
+  });
+}
+
+Input unpack(const Problem& p, float* data) {
+  const int tokens = tokens_of(p);
   Input x;
   x.main = padded(p.main.inner);
   x.tail = padded(p.tail.inner);
   x.stride = x.main + x.tail;
-  float* data = static_cast<float*>(workspace);
   x.data = data;
-  for (int i = 0; i < t; ++i) {
+  for (int i = 0; i < tokens; ++i) {
     if (i < p.rows) {
       unpack_row(p.main, i, x.main, data + i * x.stride);
       unpack_row(p.tail, i, x.tail, data + i * x.stride + x.main);
@@ -249,17 +255,35 @@ void matvec(const Problem& p, void* workspace, int threads) {
       std::memset(data + i * x.stride, 0, static_cast<size_t>(x.stride) * 4);
     }
   }
-  with_storage(p.main.b.dtype, [&](auto row) {
-    using Row = decltype(row);
-    if constexpr (!is_blocked<Row>) {
-      several_outputs<Row>(p, x, nullptr, t, threads);
-    } else if (t > 1) {
-      several_outputs<DecodedRow>(p, x, decode_row<Row>, t, threads);
-    } else {
-      if (Row::kMinimum) sum_groups(data, p.main.inner, Row::kGroup, data + x.stride);
-      x.group_sums = data + x.stride;
-      all_outputs<Row, 1>(p, x, nullptr, threads);
-    }
+  x.group_sums = data + x.stride;
+  if (tokens == 1)
+    with_storage(p.main.b.dtype, [&](auto row) {
+      using Row = decltype(row);
+      if constexpr (is_blocked<Row>)
+        if (Row::kMinimum) sum_groups(data, p.main.inner, Row::kGroup, data + x.stride);
+    });
+  return x;
+}
+
+}  // namespace
+
+size_t matvec_workspace_bytes(const Problem& p) {
+  return static_cast<size_t>(kMatvecRows * (p.main.inner + p.tail.inner + 2 * kLanes) * 4);
+}
+
+void matvec(const Problem* problems, int count, void* workspace, int threads) {
+  Input inputs[kMaxParts];
+  int64_t work = 0;
+  char* memory = static_cast<char*>(workspace);
+  for (int i = 0; i < count; ++i) {
+    const Problem& p = problems[i];
+    inputs[i] = unpack(p, reinterpret_cast<float*>(memory));
+    memory += matvec_workspace_bytes(p);
+    work += p.cols * inputs[i].stride;
+  }
+  const int64_t workers = work < kParallelWork ? 1 : threads;
+  ThreadPool::instance().run(workers, [&](int64_t worker, int) {
+    for (int i = 0; i < count; ++i) run_share(problems[i], inputs[i], worker, workers);
   });
 }
 
