@@ -15,18 +15,22 @@ namespace {
 constexpr int64_t kPassSteps = 1664;
 constexpr int kPassBlocks = 112;
 static_assert(kPassBlocks >= kPassSteps / 16 + kMaxSegments, "blocks of at least 32 elements, and a rest of every segment");
-// Rows of packed A that stay in the second-level cache while panels of B stream by.
+// Rows of A that a thread packs at a time: they stay in its second-level cache while panels of B stream by.
 constexpr int64_t kCachedBytes = 512 << 10;
+// Threads share out the rows of C from this many panels each on; else every thread packs all rows for its share of the columns.
+constexpr int64_t kRowShare = 4;
+// Row panels of a superblock, for every four threads, where its tiles wait in the workspace for the next pass.
+constexpr int64_t kWaitingPanels = 40;
 // Below this many multiply-adds waking other threads costs more than it saves.
 constexpr int64_t kParallelWork = 1 << 17;
 
 constexpr int64_t kRowPanelSlots = kLanes;  // per step
 constexpr int64_t kColPanelSlots = kTileCols;
 
-// Bytes of packed panels of one operand in a superblock: enough for an operand of a small model to be packed only once.
-int64_t operand_limit(int threads) {
+// Bytes of packed panels of B in a superblock: enough for an operand of a small model to be packed only once.
+int64_t col_limit(int threads) {
   const int64_t mib = int64_t{1} << 20;
-  return threads <= 4 ? 4 * mib : min64(threads, 8) * mib;
+  return threads <= 4 ? 7 * mib : min64(threads, 8) * 2 * mib;
 }
 
 // Sizes of a superblock, in panels.
@@ -34,29 +38,36 @@ struct Plan {
   int64_t pass_steps;              // longest pass
   int64_t row_panels, col_panels;  // of all of C
   int64_t max_rows, max_cols;      // panels of a superblock at most
+  int64_t chunk;                   // row panels that a thread packs at a time
+  bool share_rows;                 // among the threads; else columns
   bool several_passes;
-  int64_t a_bytes, b_bytes, tile_bytes;
+  int64_t a_bytes;  // of one thread
+  int64_t b_bytes, tile_bytes;
+  int threads;
 };
 
 // steps: of the whole inner dimension.
 Plan make_plan(int64_t rows, int64_t col_panels, int64_t steps, int threads) {
   Plan p;
-  const int64_t limit = operand_limit(threads);
+  p.threads = threads;
   p.pass_steps = min64(steps, kPassSteps);
   p.row_panels = ceil_div(rows, kTileRows);
+  p.share_rows = p.row_panels >= kRowShare * threads;
+  if (p.share_rows) p.row_panels = ceil_div(p.row_panels, threads) * threads;  // as many for each
   p.col_panels = col_panels;
   const int64_t a_panel = p.pass_steps * kRowPanelSlots * 4, b_panel = p.pass_steps * kColPanelSlots * 4;
-  p.max_rows = a_panel == 0 ? p.row_panels : min64(p.row_panels, limit / a_panel);
-  p.max_cols = b_panel == 0 ? p.col_panels : min64(p.col_panels, limit / b_panel);
+  p.chunk = a_panel == 0 ? p.row_panels : kCachedBytes / a_panel;
+  p.max_cols = b_panel == 0 ? p.col_panels : min64(p.col_panels, col_limit(threads) / b_panel);
   p.several_passes = steps > kPassSteps;
-  // The bounds and not the products: max_rows * a_panel can fall when inner grows, and a longer batch must never need less.
-  p.a_bytes = min64(limit, p.row_panels * a_panel);
-  p.b_bytes = min64(limit, p.col_panels * b_panel);
+  p.max_rows = p.several_passes ? min64(p.row_panels, kWaitingPanels * ceil_div(threads, 4)) : p.row_panels;
+  // The bounds and not the products: chunk * a_panel can fall when inner grows, and a longer batch must never need less.
+  p.a_bytes = min64(kCachedBytes, p.row_panels * a_panel);
+  p.b_bytes = min64(col_limit(threads), p.col_panels * b_panel);
   p.tile_bytes = p.several_passes ? p.max_rows * p.max_cols * kTileSize * 4 : 0;
   return p;
 }
 
-size_t bytes_of(const Plan& p) { return static_cast<size_t>(p.a_bytes + p.b_bytes + p.tile_bytes); }
+size_t bytes_of(const Plan& p) { return static_cast<size_t>(p.threads * p.a_bytes + p.b_bytes + p.tile_bytes); }
 
 struct Block {
   int segment;
@@ -129,10 +140,12 @@ struct Superblock {
   bool first_pass, last_pass;
   int64_t row0, rows, row_panels;  // row panel p: rows row0 + rows * p / row_panels ...
   int64_t col_panel0, col_panels;  // column panel q: that of C with number col_panel0 + q
-  Slot *a, *b;
+  int64_t chunk;                   // row panels packed at a time
+  Slot* b;
   float* tiles;
 
   int64_t panel_row(int64_t p) const { return rows * p / row_panels; }
+  int64_t row_panel_slots() const { return steps * kRowPanelSlots; }
 };
 
 template <class Panel, class Row>
@@ -157,16 +170,16 @@ NFT_INLINE void for_pack_steps(const Block& block, Layout layout, F&& f) {
     f(Block{block.segment, block.begin + k, min64(step, block.length - k), block.offset + k / Panel::kDepth, 0});
 }
 
-// Row panels [begin, end).
+// Row panels [begin, end), to a.
 template <class Panel>
-void pack_row_panels(const Superblock& s, int64_t begin, int64_t end) {
+void pack_row_panels(const Superblock& s, int64_t begin, int64_t end, Slot* a) {
   for (int i = 0; i < s.block_count; ++i) {
     const JointProblem::Slice& seg = s.problem->segments[s.blocks[i].segment];
     with_float_type(seg.a.dtype, [&](auto type) {
       for_pack_steps<Panel>(s.blocks[i], seg.a_layout, [&](const Block& part) {
         for (int64_t p = begin; p < end; ++p) {
           const int64_t row = s.panel_row(p);
-          Slot* dst = s.a + (p * s.steps + part.offset) * kRowPanelSlots;
+          Slot* dst = a + (p - begin) * s.row_panel_slots() + part.offset * kRowPanelSlots;
           pack_operand<Panel, PlainRow<decltype(type)>>(seg.a, seg.a_layout, s.row0 + row, s.panel_row(p + 1) - row, part,
                                                         seg.a_scale, dst, kRowPanelSlots);
         }
@@ -208,15 +221,15 @@ void pack_col_panels(const Superblock& s, int64_t begin, int64_t end) {
   }
 }
 
+// a: row panel p.
 template <class Panel>
-void compute_tile(const Superblock& s, int64_t p, int64_t q) {
+void compute_tile(const Superblock& s, int64_t p, const Slot* a, int64_t q) {
   alignas(64) float local[kTileSize];
   float* tile = s.tiles ? s.tiles + (p * s.col_panels + q) * kTileSize : local;
   const int64_t row = s.panel_row(p);
   const int rows = static_cast<int>(s.panel_row(p + 1) - row);
   const ColumnPanel panel = column_panel(*s.problem, s.col_panel0 + q);
   const Microkernel kernel = choose_microkernel<Panel>(rows, panel.count > kLanes ? 2 : 1);
-  const Slot* a = s.a + p * s.steps * kRowPanelSlots;
   const Slot* b = s.b + q * s.steps * kColPanelSlots;
   bool first = s.first_pass;
   for (int i = 0; i < s.block_count; ++i) {
@@ -229,19 +242,16 @@ void compute_tile(const Superblock& s, int64_t p, int64_t q) {
   if (s.last_pass) finish_tile(panel.part->out, tile, kTileCols, s.row0 + row, rows, panel.col, panel.count);
 }
 
-// Tiles [begin, end) of the superblock, counted chunk of row panels by chunk, in it column by column.
+// Tiles of row panels [begin, end) and column panels [first_col, last_col): packs rows chunk by chunk to a.
 template <class Panel>
-void compute_tiles(const Superblock& s, int64_t begin, int64_t end) {
-  const int64_t panel_bytes = s.steps * kRowPanelSlots * 4;
-  const int64_t chunk = panel_bytes == 0 ? s.row_panels : kCachedBytes / panel_bytes;
-  int64_t index = 0;
-  for (int64_t p0 = 0; p0 < s.row_panels && index < end; p0 += chunk) {
-    const int64_t height = min64(chunk, s.row_panels - p0);
-    for (int64_t q = 0; q < s.col_panels && index < end; ++q, index += height) {
-      if (index + height <= begin) continue;
-      const int64_t from = index < begin ? begin - index : 0, to = min64(height, end - index);
-      for (int64_t p = from; p < to; ++p) compute_tile<Panel>(s, p0 + p, q);
-    }
+void compute_tiles(const Superblock& s, int64_t begin, int64_t end, int64_t first_col, int64_t last_col, Slot* a) {
+  if (first_col == last_col) return;
+  const int64_t chunks = ceil_div(end - begin, s.chunk);
+  for (int64_t i = 0; i < chunks; ++i) {
+    const int64_t p0 = begin + (end - begin) * i / chunks, p1 = begin + (end - begin) * (i + 1) / chunks;
+    pack_row_panels<Panel>(s, p0, p1, a);
+    for (int64_t q = first_col; q < last_col; ++q)
+      for (int64_t p = p0; p < p1; ++p) compute_tile<Panel>(s, p, a + (p - p0) * s.row_panel_slots(), q);
   }
 }
 
@@ -271,6 +281,7 @@ void multiply_panels(const JointProblem& problem, void* workspace, int threads) 
   if (multiply_narrow<Panel>(problem, workspace, bytes_of(plan), threads)) return;
   const int workers = problem.rows * total_cols(problem) * total_inner(problem) < kParallelWork ? 1 : threads;
   char* memory = static_cast<char*>(workspace);
+  char* row_memory = memory + plan.b_bytes + plan.tile_bytes;
 
   const int64_t row_blocks = ceil_div(plan.row_panels, plan.max_rows), col_blocks = ceil_div(plan.col_panels, plan.max_cols);
   const int64_t col_step = ceil_div(plan.col_panels, col_blocks);
@@ -278,9 +289,9 @@ void multiply_panels(const JointProblem& problem, void* workspace, int threads) 
     for (int64_t block = 0; block < row_blocks; ++block) {
       Superblock s;
       s.problem = &problem;
-      s.a = reinterpret_cast<Slot*>(memory);
-      s.b = reinterpret_cast<Slot*>(memory + plan.a_bytes);
-      s.tiles = plan.several_passes ? reinterpret_cast<float*>(memory + plan.a_bytes + plan.b_bytes) : nullptr;
+      s.chunk = plan.chunk;
+      s.b = reinterpret_cast<Slot*>(memory);
+      s.tiles = plan.several_passes ? reinterpret_cast<float*>(memory + plan.b_bytes) : nullptr;
       const int64_t panel0 = plan.row_panels * block / row_blocks, panel1 = plan.row_panels * (block + 1) / row_blocks;
       s.row0 = min64(panel0 * kTileRows, problem.rows);
       s.rows = min64(panel1 * kTileRows, problem.rows) - s.row0;
@@ -299,14 +310,19 @@ void multiply_panels(const JointProblem& problem, void* workspace, int threads) 
         s.last_pass = done == steps;
         // Packed B is still there when it was packed for the row block before, in the only pass.
         const bool pack_b = block == 0 || plan.several_passes;
-        const bool pack_a = row_blocks > 1 || col0 == 0 || plan.several_passes;
+        if (pack_b)
+          ThreadPool::instance().run(workers, [&](int64_t t, int) {
+            pack_col_panels<Panel>(s, s.col_panels * t / workers, s.col_panels * (t + 1) / workers);
+          });
         ThreadPool::instance().run(workers, [&](int64_t t, int) {
-          if (pack_a) pack_row_panels<Panel>(s, s.row_panels * t / workers, s.row_panels * (t + 1) / workers);
-          if (pack_b) pack_col_panels<Panel>(s, s.col_panels * t / workers, s.col_panels * (t + 1) / workers);
+          Slot* a = reinterpret_cast<Slot*>(row_memory + t * plan.a_bytes);
+          const int64_t shared = plan.share_rows ? s.row_panels : s.col_panels;
+          const int64_t begin = shared * t / workers, end = shared * (t + 1) / workers;
+          if (plan.share_rows)
+            compute_tiles<Panel>(s, begin, end, 0, s.col_panels, a);
+          else
+            compute_tiles<Panel>(s, 0, s.row_panels, begin, end, a);
         });
-        const int64_t tiles = s.row_panels * s.col_panels;
-        ThreadPool::instance().run(
-            workers, [&](int64_t t, int) { compute_tiles<Panel>(s, tiles * t / workers, tiles * (t + 1) / workers); });
         s.first_pass = false;
       } while (!s.last_pass);
     }

@@ -3,8 +3,9 @@
 // Layers that share an input or an input gradient are one product of several parts or segments, so that a shared operand
 // is packed once and a sum is stored once.
 //
-// Blocking (after Goto & van de Geijn 2008; Van Zee & van de Geijn 2015, BLIS): both operands of a superblock of C are
-// packed as panels into the workspace by all threads, then the tiles of the superblock are shared out. Panels are f32, or
+// Blocking (after Goto & van de Geijn 2008; Van Zee & van de Geijn 2015, BLIS): B of a superblock of C is packed as panels
+// into the workspace by all threads; each then packs as many rows of A as stay in its cache, makes their tiles, and goes on
+// to the next rows. Panels are f32, or
 // bf16 where the processor has dot products of bf16 pairs and both activations and result, or all operands, are bf16.
 // The inner dimension is cut into blocks; block sums are added up in order. An element of C therefore depends only on
 // its operands and the length of blocks, never on the number of threads, on superblocks or on its neighbours.
