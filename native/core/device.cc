@@ -26,8 +26,8 @@ bool has_avx512() {
 
 bool always() { return true; }
 
-// A dot product of bf16 pairs has twice the rate of f32 multiply-adds on AMD's cores, and half of it on Intel's (docs/log.md):
-// there bf16 operands are multiplied as f32.
+// A dot product of bf16 pairs has twice the rate of f32 multiply-adds on AMD's cores, and half of it on Intel's
+// (docs/log.md): there bf16 operands are multiplied as f32.
 bool has_fast_bf16_dot() { return __builtin_cpu_is("amd"); }
 
 // From the most to the least capable.

@@ -17,7 +17,8 @@ constexpr int kPassBlocks = 112;
 static_assert(kPassBlocks >= kPassSteps / 16 + kMaxSegments, "blocks of at least 32 elements, and a rest of every segment");
 // Rows of A that a thread packs at a time: they stay in its second-level cache while panels of B stream by.
 constexpr int64_t kCachedBytes = 512 << 10;
-// Threads share out the rows of C from this many panels each on; else every thread packs all rows for its share of the columns.
+// Threads share out the rows of C from this many panels each on; else every thread packs all rows for its share of the
+// columns.
 constexpr int64_t kRowShare = 4;
 // Row panels of a superblock, for every four threads, where its tiles wait in the workspace for the next pass.
 constexpr int64_t kWaitingPanels = 40;

@@ -11,7 +11,7 @@ namespace {
 
 constexpr int64_t kParallelWork = 1 << 16;
 constexpr int kGroup = 4;         // rows of the weight whose sums are folded together
-constexpr int64_t kAhead = 3072;  // bytes to fetch ahead of blocks
+constexpr int64_t kAhead = 6144;  // bytes to fetch ahead of blocks
 
 // A as f32 in the workspace: T rows, each main then tail, both padded with zeros to whole vectors.
 struct Input {
