@@ -2,8 +2,8 @@ import { FinetuneError } from '../native/errors.js';
 
 const alignment = 64;
 
-/** What an allocation is for, to explain the peak. */
-export type ArenaRole = 'saved' | 'transient' | 'workspace';
+/** What an allocation is for, to explain the peak. checkpoints: inputs of blocks that are computed again in the backward pass. */
+export type ArenaRole = 'checkpoints' | 'saved' | 'transient' | 'workspace';
 
 interface Block {
   offset: number;
@@ -35,7 +35,7 @@ export class Arena {
   private readonly plan: ArenaPlan | undefined;
   private next = 0;
   private peak = 0;
-  private inUse: Record<ArenaRole, number> = { saved: 0, transient: 0, workspace: 0 };
+  private inUse: Record<ArenaRole, number> = { checkpoints: 0, saved: 0, transient: 0, workspace: 0 };
   private atPeak = this.inUse;
 
   /** Without a plan: record. With one: replay. */

@@ -1,3 +1,4 @@
+import type { ArenaRole } from '../core/arena.js';
 import type { Module } from '../core/module.js';
 import type { Parameter } from '../core/parameter.js';
 import type { Run } from '../core/run.js';
@@ -39,11 +40,11 @@ export class DecoderBlock implements Module {
     return false;
   }
 
-  /** y [N, C] from x [N, C], keeping nothing but the cache's new keys and values. */
-  forward(x: Tensor, sequences: Sequences, run: Run, cache?: KeyValueCache): Tensor {
+  /** y [N, C] from x [N, C], keeping nothing but the cache's new keys and values. role: of y, in the plan. */
+  forward(x: Tensor, sequences: Sequences, run: Run, cache?: KeyValueCache, role: ArenaRole = 'transient'): Tensor {
     const middle = run.empty('block.middle', x.shape);
     this.attention.forward(x, middle, sequences, run, false, cache);
-    const y = run.empty('block.y', x.shape, run.dtype, 'saved');
+    const y = run.empty('block.y', x.shape, run.dtype, role);
     this.mlp.forward(middle, y, run, false);
     run.free(middle);
     return y;

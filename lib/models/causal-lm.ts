@@ -1,3 +1,4 @@
+import type { ArenaRole } from '../core/arena.js';
 import type { Module } from '../core/module.js';
 import type { Parameter } from '../core/parameter.js';
 import type { Run } from '../core/run.js';
@@ -67,7 +68,10 @@ export class CausalLm implements Module {
     const sequences = this.sequences(batch.positions, batch.cuSeqlens, batch.cuSeqlens, run);
     const lowest = this.lowestTrained();
 
-    let h = this.embed(batch.ids, run);
+    // The input of block i: a checkpoint where the block is computed again from it.
+    const roleOf = (i: number): ArenaRole =>
+      i < lowest || i === this.blocks.length ? 'transient' : checkpointing === 'none' ? 'saved' : 'checkpoints';
+    let h = this.embed(batch.ids, run, roleOf(0));
     const inputs: Tensor[] = [];
     const saved: (BlockSaved | undefined)[] = [];
     this.blocks.forEach((block, i) => {
@@ -78,7 +82,7 @@ export class CausalLm implements Module {
         y = result.y as Tensor;
         saved[i] = result.saved;
       } else {
-        y = block.forward(h, sequences, run);
+        y = block.forward(h, sequences, run, undefined, roleOf(i + 1));
       }
       if (keep) inputs[i] = h;
       else run.free(h);
@@ -158,8 +162,8 @@ export class CausalLm implements Module {
     for (const r of this.ropes) r.dispose();
   }
 
-  private embed(ids: Tensor, run: Run): Tensor {
-    const h = run.saved('embedding.y', [ids.numElements, this.config.hiddenSize]);
+  private embed(ids: Tensor, run: Run, role: ArenaRole = 'transient'): Tensor {
+    const h = run.empty('embedding.y', [ids.numElements, this.config.hiddenSize], run.dtype, role);
     ops.embeddingForward(run, { ids, weight: this.embedding.value, y: h, scale: this.config.embeddingScale });
     return h;
   }

@@ -10,9 +10,11 @@ export interface MemoryPlan {
   quantization: number;
   gradients: number;
   optimizer: number;
-  /** Peak of everything that lives inside a step; its parts at that moment are the next three. */
+  /** Peak of everything that lives inside a step; its parts at that moment are the next four, and gaps between them. */
   arena: number;
-  /** Block inputs kept for recomputation, or all saved activations without checkpointing, at the arena's peak. */
+  /** Inputs of blocks kept for recomputation, at the arena's peak; 0 without checkpointing. */
+  checkpoints: number;
+  /** Activations kept for the backward pass, of all blocks or, with checkpointing, of the one at work, at the arena's peak. */
   saved: number;
   /** Gradients of activations and other tensors of the layer at work, at the arena's peak. */
   transient: number;

@@ -28,6 +28,7 @@ export const report: PlanReport = {
     gradients: 40_000,
     optimizer: 80_000,
     arena: 800_000,
+    checkpoints: 0,
     saved: 500_000,
     transient: 200_000,
     workspace: 100_000,

@@ -11,6 +11,7 @@ export function planText(report: PlanReport): string {
     ['gradients', bytes.gradients],
     ['optimizer state', bytes.optimizer],
     ['inside a step, at its peak', bytes.arena],
+    ...(bytes.checkpoints ? [['  inputs of blocks, to compute them again', bytes.checkpoints] satisfies [string, number]] : []),
     ['  saved activations', bytes.saved],
     ['  gradients of activations', bytes.transient],
     ['  workspace', bytes.workspace],
