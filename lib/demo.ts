@@ -2,11 +2,15 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
-import { formatBytes, formatCount } from './cli/format.js';
+import { formatCount } from './cli/format.js';
+import { comparisonCaption } from './compare/caption.js';
+import { formatComparison } from './compare/formats.js';
+import { measuredRow } from './compare/measured.js';
+import type { ComparisonRow } from './compare/row.js';
 import { resolvePlanConfig } from './config/resolve.js';
-import { type MemoryRow, memoryTable, type TrainingVariant, trainingVariants } from './memory-table.js';
 import { loadModel } from './model.js';
 import { packageRoot } from './native/loader.js';
+import { planCompare } from './plan-compare.js';
 import { measureTraining } from './trainer/measure.js';
 import { train } from './trainer/training-run.js';
 
@@ -26,7 +30,7 @@ export interface DemoResult {
   after: string[];
   /** Loss of every step. */
   losses: number[];
-  memory: MemoryRow[];
+  memory: ComparisonRow[];
 }
 
 /** None of the animals asked about are in the rows that it learns from. */
@@ -115,24 +119,16 @@ async function trainAdapter(
   return losses;
 }
 
-async function measureMethods(write: DemoOptions['write'], signal: AbortSignal | undefined): Promise<MemoryRow[]> {
+async function measureMethods(write: DemoOptions['write'], signal: AbortSignal | undefined): Promise<ComparisonRow[]> {
   const { batchSize, maxLength } = memoryBatch;
   write(`\nPrivate memory by method, each planned and then run on ${batchSize} x ${maxLength} tokens:\n\n`);
-  const rows: MemoryRow[] = [];
-  for (const variant of trainingVariants) {
-    for (const checkpointing of ['none', 'block'] as const) {
-      signal?.throwIfAborted();
-      rows.push(measure(variant, checkpointing));
-      await setImmediate();
-    }
+  const rows: ComparisonRow[] = [];
+  for (const row of planCompare({ model: demoModel, ...memoryBatch })) {
+    if (row.part !== 'methods' || row.checkpointing !== 'block' || !row.plan) continue;
+    signal?.throwIfAborted();
+    rows.push(measuredRow(row, measureTraining(resolvePlanConfig(row.config), measuredSteps)));
+    await setImmediate();
   }
-  write(memoryTable(rows));
-  const mapped = Math.max(...rows.map((r) => r.measurement.plan.bytes.weightsMapped));
-  write(`\nFrozen weights stay in the model file (${formatBytes(mapped)}), mapped, and are not counted.\n`);
+  write(formatComparison(rows, 'table', comparisonCaption(rows, 'The model of the package')));
   return rows;
-}
-
-function measure({ name, settings }: TrainingVariant, checkpointing: 'none' | 'block'): MemoryRow {
-  const config = resolvePlanConfig({ model: demoModel, ...settings, ...memoryBatch, checkpointing });
-  return { name, checkpointing, measurement: measureTraining(config, measuredSteps) };
 }

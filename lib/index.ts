@@ -1,3 +1,4 @@
+export type { ComparedBytes, ComparisonRow, MeasuredRow, PeerRow } from './compare/row.js';
 export type { PlanConfigInput, TrainConfigInput } from './config/schema.js';
 export { type DeviceStatus, devices } from './core/device.js';
 export type { ChatMessage } from './data/chat-template.js';
@@ -13,6 +14,7 @@ export type { LoadModelOptions } from './loaded-model.js';
 export type { MergedLayer, MergeOptions, MergeResult } from './merge.js';
 export { loadModel, type Model } from './model.js';
 export { type ErrorCode, errorCodes, FinetuneError } from './native/errors.js';
+export { planCompare } from './plan-compare.js';
 export { type Proposal, planFit } from './plan-fit.js';
 export { plan } from './plan-run.js';
 export type { EvalEvent, MemoryPlan, PlanReport, StepEvent, TrainEvent, TrainResult } from './trainer/events.js';

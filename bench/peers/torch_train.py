@@ -1,10 +1,10 @@
 """Fine-tuning in PyTorch + transformers + peft: the peer of `npm run bench:train`. One JSON line on stdout.
 
-  python bench/peers/torch_train.py MODEL_DIR --method lora|adamw|lomo --dtype f32|bf16 [--checkpointing] [--compile]
+  python bench/peers/torch_train.py MODEL_DIR --method lora|adamw|sgd|lomo --dtype f32|bf16 [--checkpointing] [--compile]
       [--steps 5] [--warmup 1] [--batch 4] [--length 256] [--rank 16] [--alpha 32] [--learning-rate 1e-4] [--threads 2]
 
 lora: all linear layers of the blocks, no dropout, the adapter in the type of the base, fused AdamW. adamw: every weight, fused
-AdamW, moments in the type of the weights. lomo: every weight, updated with plain SGD in a hook as soon as its gradient is complete, the
+AdamW, moments in the type of the weights. sgd: the like without moments. lomo: every weight, updated with plain SGD in a hook as soon as its gradient is complete, the
 gradient dropped there. checkpointing: every block, non-reentrant. compile: torch.compile with its defaults. sdpa attention, no weight
 decay, no clipping, a plain loop. Every row is `length` random tokens, each of them predicted from those before it (the first token
 of a row has nothing before it).
@@ -24,7 +24,7 @@ OTHERS_LIMIT = 0.04
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
-    parser.add_argument("--method", choices=["lora", "adamw", "lomo"], required=True)
+    parser.add_argument("--method", choices=["lora", "adamw", "sgd", "lomo"], required=True)
     parser.add_argument("--dtype", choices=["f32", "bf16"], required=True)
     parser.add_argument("--checkpointing", action="store_true")
     parser.add_argument("--compile", action="store_true")
@@ -116,7 +116,8 @@ def main():
     if ARGS.method == "lomo":
         update_in_hooks(trainable)
     else:
-        optimizer = torch.optim.AdamW(trainable, lr=ARGS.learning_rate, weight_decay=0.0, fused=True)
+        settings = {"lr": ARGS.learning_rate, "weight_decay": 0.0, "fused": True}
+        optimizer = torch.optim.SGD(trainable, **settings) if ARGS.method == "sgd" else torch.optim.AdamW(trainable, **settings)
     forward = torch.compile(model) if ARGS.compile else model
 
     def step(ids):

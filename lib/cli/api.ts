@@ -23,7 +23,7 @@ export interface Model extends AsyncDisposable {
 }
 
 /** The part of the library (lib/index.ts) that the commands use: what a test has to stand in for. */
-export interface Api extends Pick<Library, 'plan' | 'planFit' | 'inspectModel' | 'inspectData' | 'doctor'> {
+export interface Api extends Pick<Library, 'plan' | 'planFit' | 'planCompare' | 'inspectModel' | 'inspectData' | 'doctor'> {
   loadModel(options: LoadModelOptions): Promise<Model>;
   train(config: TrainConfigInput): TrainingRun;
 }

@@ -30,11 +30,17 @@ const headings: Record<string, string> = {
   evaluation: 'Evaluation:',
 };
 
+/** Options that were made for settings: a command may have one of its own by the name of a setting that it has no flag for. */
+const settingOptions = new WeakSet<Option>();
+
 /** Adds the flags of settings to a command: all of the schema's, or those whose first key is listed. */
 export function addSettingFlags(command: Command, schema: JsonSchema, only?: readonly string[]): void {
   for (const field of listFields(schema)) {
     if (only && !only.includes(field.path[0] ?? '')) continue;
-    for (const option of optionsOf(field, schema)) command.addOption(option.helpGroup(headings[field.path[0] ?? ''] ?? 'Settings:'));
+    for (const option of optionsOf(field, schema)) {
+      settingOptions.add(option);
+      command.addOption(option.helpGroup(headings[field.path[0] ?? ''] ?? 'Settings:'));
+    }
   }
 }
 
@@ -84,7 +90,7 @@ export function flagLayers(command: Command, schema: JsonSchema, positional: Rec
     const name = flagName(field.path, schema);
     const option = command.options.find(({ long }) => long === `--${name}`);
     const key = option?.attributeName();
-    if (!key || command.getOptionValueSource(key) !== 'cli') return [];
+    if (!option || !key || !settingOptions.has(option) || command.getOptionValueSource(key) !== 'cli') return [];
     const label = options[key] === false ? `--no-${name}` : `--${name}`;
     return [singleLayer(field.path, options[key], { kind: 'flag', label }, schema)];
   });

@@ -1,10 +1,13 @@
-import { readFileSync } from 'node:fs';
 import type { PlanConfig } from '../config/defaults.js';
 import { memoryStatistics, resetMemoryPeak } from '../core/memory.js';
+import { BatchPlan } from '../data/batching.js';
+import { loadDataset } from '../data/dataset.js';
+import { Tokenizer } from '../data/tokenizer.js';
 import { openModel } from '../formats/model-source.js';
 import type { HostBatch } from '../models/batch.js';
 import { readModelConfig } from '../models/index.js';
 import { FinetuneError } from '../native/errors.js';
+import { evaluateAll } from './evaluate.js';
 import type { PlanReport } from './events.js';
 import { configuredCapacity, planRun } from './plan.js';
 import { Session } from './session.js';
@@ -16,8 +19,6 @@ export interface Measurement {
   measuredBytes: number;
   /** Highest byte of the arena that was used: to be equal to plan.bytes.arena. */
   arenaBytes: number;
-  /** Growth of the process's private resident memory, pages of the model file not counted; undefined where the system does not say. */
-  residentBytes: number | undefined;
   /** Heap allocations from the second step on: to be 0. */
   allocationsAfterFirstStep: number;
   /** Of the median step, the first left out where there are more. */
@@ -25,21 +26,46 @@ export interface Measurement {
   /** Of every step. */
   seconds: number[];
   losses: number[];
+  /** Mean loss of the held-out rows before the first step and after the last; undefined without data. */
+  heldOut: { before: number; after: number } | undefined;
+}
+
+/** What is trained on, and what its loss is measured on. */
+export interface MeasuredData {
+  train: BatchPlan;
+  heldOut: BatchPlan;
+}
+
+const heldOutRows = 16;
+
+/**
+ * The rows of a file as measureTraining takes them, 16 of them held out, packed as the configuration says.
+ * @throws ERR_FILE, ERR_DATA_INVALID, ERR_CONFIG_INVALID
+ */
+export async function loadMeasuredData(config: PlanConfig, path: string): Promise<MeasuredData> {
+  const source = openModel(config.model, { weights: false });
+  const tokenizer = source.tokenizer && Tokenizer.fromJson(source.tokenizer.tokenizerJson, source.tokenizer.tokenizerConfig);
+  const { maxLength, trainOn, format, seed, appendEos, promptsAsChat, batchSize, packing } = config;
+  const options = { maxLength, trainOn, format, seed, appendEos, promptsAsChat, validationSplit: heldOutRows, cacheDir: false } as const;
+  const { train, validation } = await loadDataset(path, tokenizer, options);
+  const plan = (examples: typeof train, shuffle: boolean) =>
+    new BatchPlan(examples, { batchSize, gradientAccumulationSteps: 1, packing, maxLength, shuffle, seed });
+  return { train: plan(train, true), heldOut: plan(validation, false) };
 }
 
 /**
- * Plans a run and then really trains `steps` steps of it on the largest batch the configuration allows: batchSize sequences of
- * maxLength random tokens, each of them learned. Writes nothing.
+ * Plans a run and then really trains `steps` steps of it, on data where it is given, at the constant learning rate of the
+ * configuration. Without data, and for one step more with it, the batch is the largest that the configuration allows: batchSize
+ * sequences of maxLength random tokens, each of them learned. Writes nothing.
  * @throws as `plan`, and ERR_FILE for a model without weights
  */
-export function measureTraining(config: PlanConfig, steps: number): Measurement {
+export function measureTraining(config: PlanConfig, steps: number, data?: MeasuredData): Measurement {
   const source = openModel(config.model);
   try {
     const { weights } = source;
     if (!weights) throw new FinetuneError('ERR_FILE', `${config.model}: has no weights, so nothing can be measured; plan needs none`);
     const plan = planRun(config, source);
     const heapBefore = memoryStatistics().heapCurrent;
-    const residentBefore = privateResidentBytes();
     resetMemoryPeak();
     const model = readModelConfig(source.config, source.path);
     const capacity = configuredCapacity(config);
@@ -47,25 +73,32 @@ export function measureTraining(config: PlanConfig, steps: number): Measurement 
     try {
       const losses: number[] = [];
       const seconds: number[] = [];
+      const rates: number[] = [];
       let allocations = 0;
+      const before = data && evaluateAll(session, data.heldOut).loss;
+      const next = data && cycle(data.train);
       for (let step = 1; step <= steps; step++) {
-        const batch = fullBatch(config, model.vocabSize, step);
+        const batches = next?.next().value ?? [fullBatch(config, model.vocabSize, step)];
         const start = performance.now();
-        losses.push(session.step([batch], step, config.learningRate).loss);
+        const { loss, tokens } = session.step(batches, step, config.learningRate);
+        losses.push(loss);
         seconds.push((performance.now() - start) / 1000);
+        rates.push(tokens / (seconds.at(-1) as number));
         if (step === 1) allocations = memoryStatistics().allocations;
       }
+      const heldOut = data && before !== undefined ? { before, after: evaluateAll(session, data.heldOut).loss } : undefined;
+      // Rows seldom fill a batch to the last token: only the largest one reaches the peak.
+      if (data) session.step([fullBatch(config, model.vocabSize, 1)], steps + 1, config.learningRate);
       const statistics = memoryStatistics();
-      const residentAfter = privateResidentBytes();
       return {
         plan,
         measuredBytes: statistics.heapPeak - heapBefore,
         arenaBytes: session.arenaPeakBytes,
-        residentBytes: residentAfter === undefined || residentBefore === undefined ? undefined : residentAfter - residentBefore,
         allocationsAfterFirstStep: statistics.allocations - allocations,
-        tokensPerSecond: capacity.tokens / median(seconds.length > 1 ? seconds.slice(1) : seconds),
+        tokensPerSecond: median(rates.length > 1 ? rates.slice(1) : rates),
         seconds,
         losses,
+        heldOut,
       };
     } finally {
       session.dispose();
@@ -73,6 +106,11 @@ export function measureTraining(config: PlanConfig, steps: number): Measurement 
   } finally {
     source.weights?.close();
   }
+}
+
+/** The steps of one epoch after the other. */
+function* cycle(batches: BatchPlan): Generator<HostBatch[], never> {
+  for (let epoch = 0; ; epoch++) for (let i = 0; i < batches.stepsPerEpoch(epoch); i++) yield batches.step(epoch, i);
 }
 
 /** batchSize sequences of maxLength tokens, the same for the same step; the last token of a sequence predicts an arbitrary one. */
@@ -94,11 +132,4 @@ function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;
   return sorted.length % 2 ? (sorted[middle] as number) : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2;
-}
-
-/** Anonymous resident memory of this process, on Linux: file maps are the system's. */
-function privateResidentBytes(): number | undefined {
-  if (process.platform !== 'linux') return undefined;
-  const kilobytes = /^RssAnon:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1];
-  return kilobytes === undefined ? undefined : Number(kilobytes) * 1024;
 }

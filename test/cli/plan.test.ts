@@ -45,6 +45,37 @@ describe('plan', () => {
     await expect(stdout).toMatchFileSnapshot('golden/plan-fit.txt');
   });
 
+  it('--compare prints every row in every format', async () => {
+    let given: PlanConfigInput | undefined;
+    const { arena, other, checkpoints, workspace } = report.bytes;
+    const bytes = { ...report.bytes, activations: arena - checkpoints - workspace, batch: other, inFile: 4_000_000 };
+    const config = { model: 'm' };
+    const planCompare = (asked: PlanConfigInput) => {
+      given = asked;
+      return [
+        { part: 'methods' as const, name: 'lora, adamw', checkpointing: 'none' as const, config, plan: report, bytes, computedBytes: 0 },
+      ];
+    };
+    const run = (...args: string[]) => cli(['plan', 'm', '--compare', '--batch-size', '2', ...args], { api: { planCompare } });
+    await expect((await run()).stdout).toMatchFileSnapshot('golden/plan-compare.txt');
+    expect(given).toEqual({ model: 'm', batchSize: 2 });
+    expect((await run('--format', 'csv')).stdout).toContain('plannedBytes');
+    expect(JSON.parse((await run('--json')).stdout)).toEqual(JSON.parse((await run('--format', 'json')).stdout));
+    expect((await run('--format', 'markdown')).stdout).toContain('| lora, adamw |');
+    expect((await run('--format', 'svg')).stdout).toMatch(/^<svg /);
+  });
+
+  it.each([
+    [['--compare', '--fit', '8GiB'], '--compare: excludes --fit'],
+    [['--format', 'csv'], '--format: is for --compare'],
+    [['--compare', '--json', '--format', 'csv'], '--format: csv and --json exclude each other'],
+    [['--compare', '--format', 'xml'], 'xml'],
+  ])('refuses %j', async (args, message) => {
+    const { code, stderr } = await cli(['plan', 'm', ...args]);
+    expect(code).toBe(2);
+    expect(stderr).toContain(message);
+  });
+
   it('--fit with nothing that fits, or with no size', async () => {
     expect(await cli(['plan', 'm', '--fit', '1KiB'], { api: { planFit: () => [] } })).toMatchObject({ code: 4, stdout: '' });
     const bad = await cli(['plan', 'm', '--fit', 'small']);

@@ -1,3 +1,6 @@
+import { Option } from 'commander';
+import { comparisonCaption } from '../../compare/caption.js';
+import { type ComparisonFormat, comparisonFormats, formatComparison } from '../../compare/formats.js';
 import { isObject } from '../../config/layers.js';
 import { configError } from '../../config/problems.js';
 import { resolvePlanLayers } from '../../config/resolve.js';
@@ -26,15 +29,26 @@ const planned = [
   'memoryLimit',
 ];
 
+interface PlanOptions {
+  fit?: string;
+  json?: boolean;
+  compare?: boolean;
+  format?: ComparisonFormat;
+}
+
 export const registerPlan: RegisterCommand = (program, context, setExitCode) => {
   const command = program
     .command('plan')
     .description('Print the memory of a run, to the byte, without loading anything')
     .argument('[model]', 'Model folder, GGUF file, or a bare config.json')
     .option('--fit <size>', 'Propose settings that need at most this much, such as 8GiB')
-    .option('--json', 'The plan, or the proposals, as JSON on stdout');
+    .option('--compare', 'Plan every method with every optimizer, and a ladder of what saves memory')
+    .addOption(new Option('--format <name>', 'How --compare prints').choices(comparisonFormats))
+    .option('--json', 'The plan, the proposals, or the comparison, as JSON on stdout');
   addRunSettings(command, planConfigSchema, planned).action(async (model: string | undefined) => {
-    const { fit, json } = command.opts<{ fit?: string; json?: boolean }>();
+    const options = command.opts<PlanOptions>();
+    refuseMixed(options);
+    const { fit, json, compare, format } = options;
     const { merged, config } = resolvePlanLayers(settingLayers(command, context, planConfigSchema, { model }));
     const limit = fit === undefined ? undefined : parseSize(fit);
     if (fit !== undefined && limit === undefined) {
@@ -44,6 +58,11 @@ export const registerPlan: RegisterCommand = (program, context, setExitCode) => 
     }
     const input = merged.value as PlanConfigInput;
     const api = await context.api();
+    if (compare) {
+      const rows = await api.planCompare(input);
+      context.stdout.write(formatComparison(rows, json ? 'json' : (format ?? 'table'), comparisonCaption(rows)));
+      return;
+    }
     if (limit === undefined) {
       const report = await api.plan(input);
       if (json) writeJson(context.stdout, report);
@@ -63,6 +82,15 @@ export const registerPlan: RegisterCommand = (program, context, setExitCode) => 
     if (!proposals.length) setExitCode(4);
   });
 };
+
+/** @throws ERR_CONFIG_INVALID for options that exclude each other */
+function refuseMixed({ fit, json, compare, format }: PlanOptions): void {
+  const refuse = (label: string, message: string) => configError([{ path: [], message, origin: { kind: 'flag', label } }]);
+  if (compare && fit !== undefined) throw refuse('--compare', 'excludes --fit; give one of them');
+  if (format !== undefined && !compare) throw refuse('--format', 'is for --compare; a plan alone has --json');
+  if (format !== undefined && json && format !== 'json')
+    throw refuse('--format', `${format} and --json exclude each other; give one of them`);
+}
 
 /** Proposals for people: what each needs, and the flags that ask for it. */
 export function proposalsText(proposals: Proposal[], asked: PlanConfigInput): string {
