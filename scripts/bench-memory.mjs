@@ -6,7 +6,8 @@
 // measured: highest private native memory of the run, `= planned` where every byte agrees. resident, PyTorch: peak resident memory of the
 // whole process less what it had before the model was opened. tok/s: of the median step, the first left out. loss: of 16 held-out rows of
 // --data (for the model of the package, its own data), before and after the steps, each method at its own learning rate.
-// --only: rows whose "name, checkpointing" matches. --write: Markdown between <!-- measured:begin --> and <!-- measured:end --> of a file.
+// --only: rows whose "name, checkpointing" matches. --write: Markdown, speeds left out, between <!-- measured:begin --> and
+// <!-- measured:end --> of a file.
 // Exits with 1 where a measured byte differs from the plan.
 import { spawnSync } from 'node:child_process';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
@@ -79,7 +80,7 @@ async function main() {
   const { MemoryPeers } = await import('../bench/memory-peers.mjs');
 
   const { batch, length, dtype, steps, only } = options;
-  const model = options.model ?? demoModel;
+  const model = options.model ?? (relative(process.cwd(), demoModel) || '.');
   const data = options.data ?? (options.model ? undefined : demoData);
   const where = machine();
   const peers = statSync(model).isDirectory() ? new MemoryPeers({ model, batch, length, dtype, steps, threads: where.threads }) : undefined;
@@ -99,7 +100,13 @@ async function main() {
   const machineText = `${where.processor}, ${where.threads} threads, ${where.kernels} kernels, commit ${where.commit}.`;
   const caption = `${comparisonCaption(rows, relative(root, model) || model)} ${machineText}`;
   if (options.write) {
-    const table = formatComparison(rows, 'markdown', caption).trimEnd();
+    // A few steps of a small model say little of speed.
+    const still = rows.map(({ measured, peer, ...row }) => ({
+      ...row,
+      ...(measured && { measured: { ...measured, tokensPerSecond: undefined } }),
+      ...(peer && { peer: { ...peer, tokensPerSecond: undefined } }),
+    }));
+    const table = formatComparison(still, 'markdown', caption).trimEnd();
     writeFileSync(options.write, replaceBetweenMarkers(readFileSync(options.write, 'utf8'), 'measured', table, options.write));
   }
   process.stdout.write(formatComparison(rows, options.format, caption));

@@ -73,7 +73,7 @@ export function shownColumns(rows: readonly ComparisonRow[]): ComparisonColumn[]
 /** What has to be said of the rows below a table: computed bytes, and why a row has none. Lines. */
 export function footnotes(rows: readonly ComparisonRow[]): string[] {
   const computed = rows.filter((row) => row.computedBytes).map((row) => `${row.name}: ${formatBytes(row.computedBytes)}`);
-  const refused = rows.filter((row) => row.note !== undefined).map((row) => `${row.name}, checkpointing ${row.checkpointing}: ${row.note}`);
+  const refused = new Set(rows.flatMap(({ name, note }) => (note === undefined ? [] : [`${name}: ${note}`])));
   return [
     ...(computed.length
       ? [

@@ -27,7 +27,8 @@ export interface MeasuredRow {
   total: number;
   /** Peak resident memory of the whole process less what it had before the model was opened. */
   resident: number | undefined;
-  tokensPerSecond: number;
+  /** Of the median step; undefined where too few say nothing. */
+  tokensPerSecond: number | undefined;
   /** Loss of the same held-out rows before and after `steps` steps; undefined without data. */
   loss?: { before: number; after: number; steps: number } | undefined;
 }
@@ -36,7 +37,7 @@ export interface MeasuredRow {
 export interface PeerRow {
   /** Peak resident memory of the whole process less what it had once PyTorch was imported. */
   resident: number;
-  tokensPerSecond: number;
+  tokensPerSecond: number | undefined;
 }
 
 /** One way of training a model, as a row of the comparison. */
