@@ -142,7 +142,7 @@ async function generate() {
     (old, [marker, part]) => replaceBetweenMarkers(old, marker, part, page),
     readFileSync(page, 'utf8'),
   );
-  const short = `${name}, 2 x 2,048 tokens, bf16, planned. The ladder's last row trains adapters; all others train every weight.`;
+  const short = `${name}, 2 x 2,048 tokens, bf16, planned: below, each row on top of those before it, the last on adapters.`;
   return { [page]: text, [join(root, 'docs', 'memory.svg')]: formatComparison(picture, 'svg', short) };
 }
 

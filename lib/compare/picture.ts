@@ -24,6 +24,9 @@ const totalWidth = 90;
 const barHeight = 14;
 const rowHeight = 20;
 const margin = 12;
+const partGap = 10;
+/** Characters. */
+const longestLine = 130;
 
 /** Colours of text follow the reader's light or dark mode; bars keep theirs. */
 const style =
@@ -39,27 +42,40 @@ export function comparisonSvg(rows: readonly ComparisonRow[], caption: string): 
   const used = ([...categories, 'inFile'] as const).filter((name) => shown.some(({ bytes }) => bytes[name] > 0));
   const longest = Math.max(1, ...shown.map(({ bytes }) => bytes.total + bytes.inFile));
   const scale = (width - 2 * margin - labelWidth - totalWidth) / longest;
-  const legend = legendOf(used, margin + 34);
-  const top = legend.bottom + 10;
-  const height = top + shown.length * rowHeight + margin;
-  const bars = shown.map(({ row, bytes }, i) => bar(row, bytes, used, { y: top + i * rowHeight, scale, isFirst: isFirst(shown, i) }));
+  const computed = shown.some(({ row }) => row.computedBytes) ? ' * With whole logits, which are computed.' : '';
+  const lines = wrap(caption + computed);
+  const legend = legendOf(used, margin + 18 + 16 * lines.length);
+  let y = legend.bottom + 10 - rowHeight;
+  const bars = shown.map(({ row, bytes }, i) => {
+    const before = shown[i - 1]?.row;
+    y += rowHeight + (before && before.part !== row.part ? partGap : 0);
+    return bar(row, bytes, used, { y, scale, isFirst: before?.name !== row.name || before.part !== row.part });
+  });
+  const height = y + rowHeight + margin;
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img">`,
     `<title>Memory by method: ${escapeXml(caption)}</title>`,
     `<style>${style}</style>`,
-    text(margin, margin + 12, escapeXml(caption), 'class="dim"'),
+    ...lines.map((line, i) => text(margin, margin + 12 + 16 * i, escapeXml(line), 'class="dim"')),
     ...legend.lines,
     ...bars,
     '</svg>\n',
   ].join('\n');
 }
 
-// Rows that differ in checkpointing alone carry their name once.
-function isFirst(shown: readonly { row: ComparisonRow }[], i: number): boolean {
-  const before = shown[i - 1]?.row;
-  return before?.name !== shown[i]?.row.name || before?.part !== shown[i]?.row.part;
+/** Lines of words that fit into the picture. */
+function wrap(caption: string): string[] {
+  const lines = [''];
+  for (const word of caption.split(' ')) {
+    const line = lines.at(-1) as string;
+    if (line === '') lines[lines.length - 1] = word;
+    else if (line.length + word.length < longestLine) lines[lines.length - 1] = `${line} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
 }
 
+// Rows that differ in checkpointing alone carry their name once.
 function bar(
   row: ComparisonRow,
   bytes: ComparedBytes,
@@ -74,10 +90,11 @@ function bar(
     const shape = `x="${round(at)}" y="${y}" width="${round(size)}" height="${barHeight}" fill="${fills[name]}"`;
     return size < 0.05 ? [] : [`<rect ${shape}${name === 'inFile' ? ' fill-opacity=".45"' : ''}/>`];
   });
-  const label = `${isFirst ? escapeXml(row.name) : ''}${row.checkpointing === 'block' && row.part === 'methods' ? ', checkpointing' : ''}`;
+  const labels = [isFirst ? row.name : '', row.checkpointing === 'block' && row.part === 'methods' ? 'checkpointing' : ''];
+  const label = escapeXml(labels.filter(Boolean).join(', '));
   const total = `${formatBytes(bytes.total)}${row.computedBytes ? ' *' : ''}`;
   return [
-    text(margin + labelWidth - 8, y + 11, isFirst ? label : label.replace(/^, /, ''), 'text-anchor="end"'),
+    text(margin + labelWidth - 8, y + 11, label, 'text-anchor="end"'),
     ...rects,
     text(round(x) + 6, y + 11, total, 'class="dim"'),
   ].join('');
