@@ -5,6 +5,11 @@ import { agrees } from '../lib/compare/columns.js';
 import { trainingVariants } from '../lib/compare/variants.js';
 import { type DemoResult, demoData, demoQuestions, runDemo } from '../lib/demo.js';
 
+/** Rows of the demonstration's model, 160 wide, are no whole blocks: it cannot be quantized. */
+const measurable = trainingVariants()
+  .filter(({ settings }) => settings.quantize === undefined)
+  .map(({ name }) => name);
+
 const folders = () => readdirSync(tmpdir()).filter((name) => name.startsWith('node-finetune-demo-'));
 
 describe('the demonstration', () => {
@@ -42,7 +47,7 @@ describe('the demonstration', () => {
   });
 
   it('plans every method to the byte', () => {
-    expect(result.memory.map((row) => row.name)).toEqual(trainingVariants().map((variant) => variant.name));
+    expect(result.memory.map((row) => row.name)).toEqual(measurable);
     for (const row of result.memory) {
       expect(row.measured?.total, row.name).toBe(row.plan?.bytes.total);
       expect(agrees(row), row.name).toBe(true);
@@ -52,7 +57,7 @@ describe('the demonstration', () => {
   it('shows all of it', () => {
     for (const answer of [...result.before, ...result.after]) expect(text).toContain(answer);
     expect(text.match(/loss \d/g)?.length).toBeGreaterThanOrEqual(5);
-    for (const { name } of trainingVariants()) expect(text).toContain(name);
+    for (const name of measurable) expect(text).toContain(name);
   });
 
   it('leaves nothing behind', () => expect(folders()).toEqual(before));
