@@ -21,3 +21,8 @@ export class Parameter {
     return this.value.numElements;
   }
 }
+
+/** Whether a tensor is the weight of a linear layer of a block. Embeddings, the head, norms, biases and adapters are not. */
+export function isLinearWeight(name: string, shape: readonly number[]): boolean {
+  return shape.length === 2 && /(?:^|\.)layers\.\d+\..*\.weight$/.test(name);
+}

@@ -1,4 +1,5 @@
 import { type DType, dtypes, isQuantized } from '../core/dtype.js';
+import { isLinearWeight } from '../core/parameter.js';
 import type { Tensor } from '../core/tensor.js';
 import { FinetuneError } from '../native/errors.js';
 import { quantize } from '../native/ops.js';
@@ -19,11 +20,6 @@ export interface QuantizeSettings {
 /** The format that settings ask for, if any. */
 export function quantizeType({ quantize, doubleQuantization }: QuantizeSettings): QuantizeType | undefined {
   return quantize === 'nf4' && doubleQuantization ? 'nf4_dq' : quantize;
-}
-
-/** Whether a tensor is the weight of a linear layer of a block: what is quantized. Embeddings, the head, norms and biases are not. */
-export function isLinearWeight(name: string, shape: readonly number[]): boolean {
-  return shape.length === 2 && /(?:^|\.)layers\.\d+\..*\.weight$/.test(name);
 }
 
 /**

@@ -1095,6 +1095,230 @@ export function factoredUpdate(context: OpContext, a: FactoredUpdateArgs): void 
   run(context, 32, 'factored_update', true, 49);
 }
 
+/** Arguments of muon_update: native/ops. */
+export interface MuonUpdateArgs {
+  /** read and written */
+  weight: Tensor;
+  /** read */
+  grad: Tensor;
+  /** read and written */
+  state0?: Tensor | undefined;
+  /** read and written */
+  absmax0?: Tensor | undefined;
+  /** real, default 0 */
+  learningRate?: number;
+  /** real, default 0 */
+  weightDecay?: number;
+  /** real, default 1 */
+  gradScale?: number;
+  /** real, default 0 */
+  beta?: number;
+  /** real, default 1 */
+  scale?: number;
+  /** real, default 1e-7 */
+  eps?: number;
+  /** integer, default 1 */
+  nesterov?: number;
+  /** integer, default 5 */
+  iterations?: number;
+  /** integer, default 0 */
+  inBf16?: number;
+  /** integer, default 0 */
+  seed?: number;
+  /** integer, default 0 */
+  stochasticRounding?: number;
+}
+
+export function muonUpdate(context: OpContext, a: MuonUpdateArgs): void {
+  setTensor(3, a.weight);
+  setTensor(12, a.grad);
+  setTensor(21, a.state0);
+  setTensor(30, a.absmax0);
+  setNumber(39, a.learningRate ?? 0);
+  setNumber(40, a.weightDecay ?? 0);
+  setNumber(41, a.gradScale ?? 1);
+  setNumber(42, a.beta ?? 0);
+  setNumber(43, a.scale ?? 1);
+  setNumber(44, a.eps ?? 1e-7);
+  setNumber(45, a.nesterov ?? 1);
+  setNumber(46, a.iterations ?? 5);
+  setNumber(47, a.inBf16 ?? 0);
+  setNumber(48, a.seed ?? 0);
+  setNumber(49, a.stochasticRounding ?? 0);
+  run(context, 33, 'muon_update', true, 50);
+}
+
+/** Arguments of low_rank_basis: native/ops. */
+export interface LowRankBasisArgs {
+  /** read */
+  grad: Tensor;
+  /** read and written */
+  basis: Tensor;
+  /** read and written */
+  ranges?: Tensor | undefined;
+  /** read and written */
+  schedule?: Tensor | undefined;
+  /** read and written */
+  leading?: Tensor | undefined;
+  /** integer, default 1 */
+  rank?: number;
+  /** integer, default 1 */
+  step?: number;
+  /** integer, default 1 */
+  gap?: number;
+  /** integer, default 0 */
+  phase?: number;
+  /** integer, default 0 */
+  seed?: number;
+}
+
+export function lowRankBasis(context: OpContext, a: LowRankBasisArgs): void {
+  setTensor(3, a.grad);
+  setTensor(12, a.basis);
+  setTensor(21, a.ranges);
+  setTensor(30, a.schedule);
+  setTensor(39, a.leading);
+  setNumber(48, a.rank ?? 1);
+  setNumber(49, a.step ?? 1);
+  setNumber(50, a.gap ?? 1);
+  setNumber(51, a.phase ?? 0);
+  setNumber(52, a.seed ?? 0);
+  run(context, 34, 'low_rank_basis', true, 53);
+}
+
+/** Arguments of galore_update: native/ops. */
+export interface GaloreUpdateArgs {
+  /** read and written */
+  weight: Tensor;
+  /** read */
+  grad: Tensor;
+  /** read */
+  basis: Tensor;
+  /** read */
+  ranges?: Tensor | undefined;
+  /** read and written */
+  state0: Tensor;
+  /** read and written */
+  state1: Tensor;
+  /** read and written */
+  absmax0?: Tensor | undefined;
+  /** read and written */
+  absmax1?: Tensor | undefined;
+  /** real, default 0 */
+  learningRate?: number;
+  /** real, default 0 */
+  weightDecay?: number;
+  /** real, default 1 */
+  gradScale?: number;
+  /** real, default 0.9 */
+  beta1?: number;
+  /** real, default 0.999 */
+  beta2?: number;
+  /** real, default 0.000001 */
+  eps?: number;
+  /** integer, default 1 */
+  step?: number;
+  /** integer, default 0 */
+  seed?: number;
+  /** integer, default 0 */
+  stochasticRounding?: number;
+  /** real, default 1 */
+  scale?: number;
+  /** integer, default 1 */
+  rank?: number;
+}
+
+export function galoreUpdate(context: OpContext, a: GaloreUpdateArgs): void {
+  setTensor(3, a.weight);
+  setTensor(12, a.grad);
+  setTensor(21, a.basis);
+  setTensor(30, a.ranges);
+  setTensor(39, a.state0);
+  setTensor(48, a.state1);
+  setTensor(57, a.absmax0);
+  setTensor(66, a.absmax1);
+  setNumber(75, a.learningRate ?? 0);
+  setNumber(76, a.weightDecay ?? 0);
+  setNumber(77, a.gradScale ?? 1);
+  setNumber(78, a.beta1 ?? 0.9);
+  setNumber(79, a.beta2 ?? 0.999);
+  setNumber(80, a.eps ?? 0.000001);
+  setNumber(81, a.step ?? 1);
+  setNumber(82, a.seed ?? 0);
+  setNumber(83, a.stochasticRounding ?? 0);
+  setNumber(84, a.scale ?? 1);
+  setNumber(85, a.rank ?? 1);
+  run(context, 35, 'galore_update', true, 86);
+}
+
+/** Arguments of apollo_update: native/ops. */
+export interface ApolloUpdateArgs {
+  /** read and written */
+  weight: Tensor;
+  /** read */
+  grad: Tensor;
+  /** read and written */
+  previous: Tensor;
+  /** read and written */
+  state0: Tensor;
+  /** read and written */
+  state1: Tensor;
+  /** read and written */
+  absmax0?: Tensor | undefined;
+  /** read and written */
+  absmax1?: Tensor | undefined;
+  /** real, default 0 */
+  learningRate?: number;
+  /** real, default 0 */
+  weightDecay?: number;
+  /** real, default 1 */
+  gradScale?: number;
+  /** real, default 0.9 */
+  beta1?: number;
+  /** real, default 0.999 */
+  beta2?: number;
+  /** real, default 0.000001 */
+  eps?: number;
+  /** integer, default 1 */
+  step?: number;
+  /** integer, default 0 */
+  seed?: number;
+  /** integer, default 0 */
+  stochasticRounding?: number;
+  /** real, default 1 */
+  scale?: number;
+  /** integer, default 1 */
+  rank?: number;
+  /** integer, default 0 */
+  tensorWise?: number;
+  /** integer, default 0 */
+  basisSeed?: number;
+}
+
+export function apolloUpdate(context: OpContext, a: ApolloUpdateArgs): void {
+  setTensor(3, a.weight);
+  setTensor(12, a.grad);
+  setTensor(21, a.previous);
+  setTensor(30, a.state0);
+  setTensor(39, a.state1);
+  setTensor(48, a.absmax0);
+  setTensor(57, a.absmax1);
+  setNumber(66, a.learningRate ?? 0);
+  setNumber(67, a.weightDecay ?? 0);
+  setNumber(68, a.gradScale ?? 1);
+  setNumber(69, a.beta1 ?? 0.9);
+  setNumber(70, a.beta2 ?? 0.999);
+  setNumber(71, a.eps ?? 0.000001);
+  setNumber(72, a.step ?? 1);
+  setNumber(73, a.seed ?? 0);
+  setNumber(74, a.stochasticRounding ?? 0);
+  setNumber(75, a.scale ?? 1);
+  setNumber(76, a.rank ?? 1);
+  setNumber(77, a.tensorWise ?? 0);
+  setNumber(78, a.basisSeed ?? 0);
+  run(context, 36, 'apollo_update', true, 79);
+}
+
 /** Arguments of sample_token: native/ops. */
 export interface SampleTokenArgs {
   /** read */
@@ -1118,7 +1342,7 @@ export function sampleToken(context: OpContext, a: SampleTokenArgs): void {
   setNumber(22, a.topP ?? 1);
   setNumber(23, a.topK ?? 0);
   setNumber(24, a.seed ?? 0);
-  run(context, 33, 'sample_token', true, 25);
+  run(context, 37, 'sample_token', true, 25);
 }
 
 /** Arguments of quantize: native/ops. */
@@ -1132,7 +1356,7 @@ export interface QuantizeArgs {
 export function quantize(context: OpContext, a: QuantizeArgs): void {
   setTensor(3, a.x);
   setTensor(12, a.y);
-  run(context, 34, 'quantize', true, 21);
+  run(context, 38, 'quantize', true, 21);
 }
 
 /** Arguments of pack_nf4: native/ops. */
@@ -1161,7 +1385,7 @@ export function packNf4(context: OpContext, a: PackNf4Args): void {
   setTensor(39, a.nestedMap);
   setTensor(48, a.y);
   setNumber(57, a.offset ?? 0);
-  run(context, 35, 'pack_nf4', false, 58);
+  run(context, 39, 'pack_nf4', false, 58);
 }
 
 /** Arguments of logit_difference: native/ops. */
@@ -1178,5 +1402,5 @@ export function logitDifference(context: OpContext, a: LogitDifferenceArgs): voi
   setTensor(3, a.p);
   setTensor(12, a.q);
   setTensor(21, a.out);
-  run(context, 36, 'logit_difference', true, 30);
+  run(context, 40, 'logit_difference', true, 30);
 }

@@ -1,8 +1,7 @@
-import { z } from 'zod';
-import { defineOptimizer, fusedBySetting } from './definition.js';
-import { decayOf, elementRule } from './optimizer.js';
-import { beta1, beta2, fusedSettings, stateDtype, weightDecay } from './settings.js';
-import { ElementStates } from './state.js';
+import { defineOptimizer, fusedBySetting, type OptimizerContext } from './definition.js';
+import { decayOf, elementRule, type Optimizer } from './optimizer.js';
+import { beta1, beta2, eps, fusedSettings, stateDtype, weightDecay } from './settings.js';
+import { ElementStates, type StateDtype } from './state.js';
 
 /** AdamW (Loshchilov & Hutter 2017, arXiv 1711.05101), in PyTorch's order of operations: native/updates/adamw.h. */
 export const adamw = defineOptimizer({
@@ -11,7 +10,7 @@ export const adamw = defineOptimizer({
   settings: {
     beta1: beta1(0.9),
     beta2: beta2(0.999),
-    eps: z.number().positive().default(1e-8).describe('Added to the root of the second moment'),
+    eps: eps(1e-8),
     weightDecay: weightDecay(0.01),
     ...fusedSettings,
     stateDtype,
@@ -21,19 +20,26 @@ export const adamw = defineOptimizer({
     full: { value: 2e-5, source: 'the usual rate of full fine-tuning with AdamW' },
   },
   ...fusedBySetting,
-  create({ beta1, beta2, eps, weightDecay, stateDtype }, context) {
-    const states = new ElementStates(['exp_avg', 'exp_avg_sq'], stateDtype, context);
-    return {
-      name: 'adamw',
-      states: (p) => states.specs(p),
-      rule: (p, tensors, step) => ({
-        ...elementRule('adamw', step),
-        ...states.arguments(p, tensors),
-        weightDecay: decayOf(p, weightDecay, context.weightDecayOn),
-        hyper0: beta1,
-        hyper1: beta2,
-        hyper2: eps,
-      }),
-    };
-  },
+  create: adamwOptimizer,
 });
+
+/** AdamW's rule, which other optimizers use for what is not theirs. */
+export function adamwOptimizer(
+  settings: { beta1: number; beta2: number; eps: number; weightDecay: number; stateDtype: StateDtype },
+  context: OptimizerContext,
+): Optimizer {
+  const { beta1, beta2, eps, weightDecay, stateDtype } = settings;
+  const states = new ElementStates(['exp_avg', 'exp_avg_sq'], stateDtype, context);
+  return {
+    name: 'adamw',
+    states: (p) => states.specs(p),
+    rule: (p, tensors, step) => ({
+      ...elementRule('adamw', step),
+      ...states.arguments(p, tensors),
+      weightDecay: decayOf(p, weightDecay, context.weightDecayOn),
+      hyper0: beta1,
+      hyper1: beta2,
+      hyper2: eps,
+    }),
+  };
+}

@@ -4,9 +4,13 @@ import { methodNames } from '../methods/index.js';
 import { adafactor } from './adafactor.js';
 import { adalomo } from './adalomo.js';
 import { adamw } from './adamw.js';
+import { apollo } from './apollo.js';
+import { apolloMini } from './apollo-mini.js';
 import type { LearningRate, OptimizerContext, OptimizerDefinition } from './definition.js';
+import { galore } from './galore.js';
 import { lion } from './lion.js';
 import { lomo } from './lomo.js';
+import { muon } from './muon.js';
 import type { Optimizer } from './optimizer.js';
 import { sgd } from './sgd.js';
 import { signsgd } from './signsgd.js';
@@ -20,6 +24,10 @@ const registry = [
   signsgd,
   adafactor,
   adalomo,
+  muon,
+  galore,
+  apollo,
+  apolloMini,
 ] as const;
 
 /** Settings of every optimizer, told apart by `type`. */

@@ -24,6 +24,8 @@ export interface UpdateContext {
   gradScale: number;
   /** Key of the stochastic rounding of this step and parameter. */
   seed: number;
+  /** Key of the parameter in this run, the same in every step. */
+  parameterSeed: number;
   stochasticRounding: boolean;
 }
 

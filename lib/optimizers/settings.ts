@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { fraction } from '../config/kinds.js';
+import { count, fraction } from '../config/kinds.js';
 import { stateDtypes } from './state.js';
 
 /** Settings that several optimizers have. Those of one name share one help text. */
@@ -10,6 +10,11 @@ export const beta1 = (value: number) =>
 export const beta2 = (value: number) => fraction().default(value).describe('Decay of the second moment; lion: of the momentum');
 
 export const momentum = (value: number) => fraction().default(value).describe('Decay of the momentum; 0 keeps none, and no state');
+
+export const nesterov = (value: boolean) =>
+  z.boolean().default(value).describe("Nesterov's momentum: the step looks ahead by one momentum");
+
+export const eps = (value: number) => z.number().positive().default(value).describe('Added to the root of the second moment');
 
 export const weightDecay = (value: number) =>
   z
@@ -44,6 +49,14 @@ export const clipThreshold = z
   .positive()
   .default(1)
   .describe('Largest root mean square of an update of a weight, before the learning rate');
+
+export const projectionRank = (value: number) =>
+  count().default(value).describe('Directions that the gradient of a weight is projected to; at most its shorter side');
+
+export const projectionGap = count().default(200).describe('Steps from one projection of a weight to the next');
+
+export const apolloScale = (value: number) =>
+  z.number().positive().default(value).describe('Its root is the factor on the updates of projected weights');
 
 export const stateDtype = z
   .enum(stateDtypes)

@@ -1,8 +1,7 @@
-import { z } from 'zod';
 import { defineOptimizer, fusedBySetting } from './definition.js';
 import { lomo } from './lomo.js';
 import { decayOf, elementRule } from './optimizer.js';
-import { fusedSettings, momentum, stateDtype, weightDecay } from './settings.js';
+import { fusedSettings, momentum, nesterov, stateDtype, weightDecay } from './settings.js';
 import { ElementStates } from './state.js';
 
 /** Stochastic gradient descent, with momentum or Nesterov's as PyTorch has them: native/updates/sgd.h and momentum.h. */
@@ -11,7 +10,7 @@ export const sgd = defineOptimizer({
   description: 'Gradient descent, no state unless momentum is asked for',
   settings: {
     momentum: momentum(0),
-    nesterov: z.boolean().default(false).describe("Nesterov's momentum: the step looks ahead by one momentum"),
+    nesterov: nesterov(false),
     weightDecay: weightDecay(0),
     ...fusedSettings,
     stateDtype,

@@ -1,4 +1,3 @@
-import type { Parameter } from '../core/parameter.js';
 import type { Tensor } from '../core/tensor.js';
 import type { OptimizerContext } from './definition.js';
 import type { StateSpec, UpdateRule } from './optimizer.js';
@@ -14,6 +13,13 @@ const leastCodedElements = 4096;
 
 type StateArguments = Pick<UpdateRule, 'state0' | 'state1' | 'absmax0' | 'absmax1'>;
 
+const elementsOf = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
+
+/** A parameter, or what is kept in its place. */
+interface Sized {
+  shape: readonly number[];
+}
+
 /** One or two states of a weight's shape, in the order state0, state1 of the native rule. state1 is never negative. */
 export class ElementStates {
   private readonly names: readonly string[];
@@ -26,27 +32,27 @@ export class ElementStates {
     this.accumulator = accumulator;
   }
 
-  specs(p: Parameter): StateSpec[] {
+  specs({ shape }: Sized): StateSpec[] {
     const { accumulator, stateDtype } = this;
-    if (this.isCoded(p)) {
-      const shape = [Math.ceil(p.numElements / blockElements)];
+    if (this.isCoded(shape)) {
+      const blocks = [Math.ceil(elementsOf(shape) / blockElements)];
       return this.names.flatMap((name): StateSpec[] => [
-        { name, dtype: 'u8', shape: p.shape },
-        { name: `${name}.absmax`, dtype: accumulator, shape },
+        { name, dtype: 'u8', shape },
+        { name: `${name}.absmax`, dtype: accumulator, shape: blocks },
       ]);
     }
     const dtype = accumulator === 'f64' || stateDtype === '8bit' ? accumulator : stateDtype;
-    return this.names.map((name) => ({ name, dtype, shape: p.shape }));
+    return this.names.map((name) => ({ name, dtype, shape }));
   }
 
   /** The tensors of `specs` as arguments of the rule. */
-  arguments(p: Parameter, tensors: readonly Tensor[]): StateArguments {
-    if (!this.isCoded(p)) return { state0: tensors[0], state1: tensors[1] };
+  arguments({ shape }: Sized, tensors: readonly Tensor[]): StateArguments {
+    if (!this.isCoded(shape)) return { state0: tensors[0], state1: tensors[1] };
     const [state0, absmax0, state1, absmax1] = tensors;
     return { state0, absmax0, state1, absmax1 };
   }
 
-  private isCoded(p: Parameter): boolean {
-    return this.stateDtype === '8bit' && p.numElements >= leastCodedElements;
+  private isCoded(shape: readonly number[]): boolean {
+    return this.stateDtype === '8bit' && elementsOf(shape) >= leastCodedElements;
   }
 }

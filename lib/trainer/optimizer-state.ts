@@ -88,6 +88,8 @@ export class OptimizerState {
 
   private context(p: Parameter): UpdateContext {
     const { step, learningRate, gradScale, stochasticRounding } = this;
-    return { step, learningRate, gradScale, seed: randomKey(this.seed, step, nameStream(p.name)), stochasticRounding };
+    const stream = nameStream(p.name);
+    const [seed, parameterSeed] = [randomKey(this.seed, step, stream), randomKey(this.seed, stream)];
+    return { step, learningRate, gradScale, seed, parameterSeed, stochasticRounding };
   }
 }

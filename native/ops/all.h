@@ -1,13 +1,17 @@
 #pragma once
 // Every op's argument struct.
+#include "apollo_update.h"
 #include "attention.h"
 #include "elementwise.h"
 #include "embedding.h"
 #include "factored_update.h"
+#include "galore_update.h"
 #include "gated_activation.h"
 #include "linear.h"
 #include "linear_cross_entropy.h"
 #include "logit_difference.h"
+#include "low_rank_basis.h"
+#include "muon_update.h"
 #include "optimizer_update.h"
 #include "quantize.h"
 #include "reduce.h"

@@ -4,6 +4,7 @@
 #include "../updates/block_states.h"
 #include "fields.h"
 #include "quantize.h"
+#include "state.h"
 
 namespace nft {
 
@@ -66,17 +67,17 @@ void offsets(const char* op, const char* argument, const Tensor& t, int64_t rows
   for (int64_t i = 0; i < t.num_elements(); ++i) in_range(op, argument, t, i, i == 0 ? 0 : element(t, i - 1), rows);
 }
 
-}  // namespace check
-
-static void check_state(const char* op, const char* name, const Tensor& state, const char* absmax_name, const Tensor& absmax,
-                        const Tensor& weight) {
+void state(const char* op, const char* name, const Tensor& state, const char* absmax_name, const Tensor& absmax,
+           const Tensor& weight) {
   if (!state.present) return;
-  check::same_shape(op, name, state, "weight", weight);
-  check::contiguous(op, name, state);
-  if (!updates::is_coded(state)) return check::float_type(op, name, state);
-  check::accumulator(op, absmax_name, absmax);
-  check::shape(op, absmax_name, absmax, (weight.num_elements() + updates::kStateBlock - 1) / updates::kStateBlock);
+  same_shape(op, name, state, "weight", weight);
+  contiguous(op, name, state);
+  if (!updates::is_coded(state)) return float_type(op, name, state);
+  accumulator(op, absmax_name, absmax);
+  shape(op, absmax_name, absmax, (weight.num_elements() + updates::kStateBlock - 1) / updates::kStateBlock);
 }
+
+}  // namespace check
 
 void UpdateRule::check(const char* op, const Tensor& weight) const {
   check::float_type(op, "weight", weight);
@@ -88,8 +89,8 @@ void UpdateRule::check(const char* op, const Tensor& weight) const {
   check::that(known, op, "update_kind", "one of native/updates/updates.def");
   check::that(states < 1 || state0.present, op, "state0", "given for this update_kind");
   check::that(states < 2 || state1.present, op, "state1", "given for this update_kind");
-  check_state(op, "state0", state0, "absmax0", absmax0, weight);
-  check_state(op, "state1", state1, "absmax1", absmax1, weight);
+  check::state(op, "state0", state0, "absmax0", absmax0, weight);
+  check::state(op, "state1", state1, "absmax1", absmax1, weight);
   if (grad_squares.present) {
     check::type(op, "grad_squares", grad_squares, DType::f64);
     check::shape(op, "grad_squares", grad_squares, 1);

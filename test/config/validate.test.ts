@@ -93,6 +93,13 @@ describe('refused combinations say what to use instead', () => {
     expect(problemsOf(settings)).toEqual([]);
   });
 
+  it.each(['muon', 'galore', 'apollo', 'apollo-mini'] as const)('%s with LoRA', (type) => {
+    const [problem] = problemsOf({ optimizer: { type } });
+    expect(problem?.path).toBe('optimizer.type');
+    expect(problem?.message).toMatch(/whole weight matrices.* use adamw with lora, or method full/);
+    expect(problemsOf({ method: full, optimizer: { type } })).toEqual([]);
+  });
+
   it('lists all of them', () => {
     const settings = { method: full, optimizer: lomo, maxGradNorm: 1, gradientAccumulationSteps: 2, epochs: 1, maxSteps: 1 };
     expect(problemsOf(settings).map(({ path }) => path)).toEqual(['gradientAccumulationSteps', 'maxGradNorm', 'maxSteps']);
@@ -104,7 +111,7 @@ describe('settings of another type', () => {
     const problems = problemsOf({ method: { type: 'full', rank: 8 } as never });
     expect(problems).toMatchObject([{ path: 'method.rank', message: 'not a setting of method full, only of lora' }]);
     expect(problemsOf({ optimizer: { type: 'lomo', fused: true } as never })[0]?.message).toBe(
-      'not a setting of optimizer lomo, only of adamw, sgd, lion, signsgd and adafactor',
+      'not a setting of optimizer lomo, only of adamw, sgd, lion, signsgd, adafactor, muon, galore, apollo and apollo-mini',
     );
   });
 

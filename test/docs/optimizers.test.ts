@@ -24,7 +24,7 @@ function stateBytes(settings: object): string {
   const config = optimizerSchema.safeParse(settings);
   if (!config.success) return '-';
   const optimizer = makeOptimizer(config.data, { weightDecayOn: 'all', accumulator: 'f32' });
-  const weight = new Parameter('w', Tensor.dry('f32', shape));
+  const weight = new Parameter('layers.0.w.weight', Tensor.dry('f32', shape));
   const state = new OptimizerState(optimizer, [weight], { seed: 0, stochasticRounding: true, dry: true });
   return String(Number((state.bytes / 2 ** 20).toFixed(5)));
 }
@@ -35,7 +35,11 @@ it('the README has every optimizer', () => {
 
 it.each(rows)('the README states the bytes and rates of %s', (name, f32, bf16, coded, updates, full, lora) => {
   const type = (name as string).split('`')[1] as string;
-  const settings = { type, ...((name as string).includes('momentum') && { momentum: 0.9 }) };
+  const settings = {
+    type,
+    ...((name as string).includes('momentum') && { momentum: 0.9 }),
+    ...((name as string).includes('int4') && { projectionDtype: 'int4' }),
+  };
   expect(stateBytes(settings)).toBe(f32);
   expect(stateBytes({ ...settings, stateDtype: 'bf16' })).toBe(bf16);
   expect(stateBytes({ ...settings, stateDtype: '8bit' })).toBe(coded);

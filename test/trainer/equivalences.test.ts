@@ -39,6 +39,19 @@ describe.each(models)('%s', (model) => {
     }
   });
 
+  it.each([
+    ['muon', { type: 'muon', weightDecay: 0.1 }],
+    ['galore', { type: 'galore', projectionRank: 3, projectionGap: 2 }],
+    ['q-galore', { type: 'galore', projectionRank: 5, projectionGap: 1, projectionDtype: 'int4', adaptiveGap: true }],
+    ['apollo', { type: 'apollo', projectionRank: 3, projectionGap: 2 }],
+    ['apollo-mini', { type: 'apollo-mini' }],
+  ] as const)('fused equals accumulated bit for bit on whole gradients: %s', (_name, optimizer) => {
+    for (const method of [{ type: 'full' }, { type: 'full', dtype: 'bf16' }] as const) {
+      const kept = trained(model, { method, optimizer, maxGradNorm: 0 });
+      expect(outcome(trained(model, { method, optimizer: { ...optimizer, fused: true } }))).toEqual(outcome(kept));
+    }
+  });
+
   it('lomo equals sgd bit for bit', () => {
     const method = { type: 'full' } as const;
     const sgd = trained(model, { method, optimizer: { type: 'sgd', weightDecay: 0.1 }, maxGradNorm: 0 });

@@ -29,6 +29,15 @@ export const trainings: Record<string, Settings> = {
   'full fused adamw with 8-bit moments': { method: { type: 'full' }, optimizer: { type: 'adamw', fused: true, stateDtype: '8bit' } },
   'full adafactor': { method: { type: 'full' }, optimizer: { type: 'adafactor' } },
   'full adalomo': { method: { type: 'full' }, optimizer: { type: 'adalomo' } },
+  'full muon': { method: { type: 'full' }, optimizer: { type: 'muon' } },
+  'full fused muon with a bf16 momentum': { method: { type: 'full' }, optimizer: { type: 'muon', fused: true, stateDtype: 'bf16' } },
+  'full galore': { method: { type: 'full' }, optimizer: { type: 'galore', projectionRank: 3, projectionGap: 2 } },
+  'full fused q-galore with 8-bit moments': {
+    method: { type: 'full' },
+    optimizer: { type: 'galore', fused: true, projectionGap: 1, projectionDtype: 'int4', adaptiveGap: true, stateDtype: '8bit' },
+  },
+  'full apollo': { method: { type: 'full' }, optimizer: { type: 'apollo', projectionRank: 3, projectionGap: 2 } },
+  'full fused apollo-mini': { method: { type: 'full' }, optimizer: { type: 'apollo-mini', fused: true, projectionGap: 3 } },
   'full lomo clipped by the norm before': {
     method: { type: 'full' },
     optimizer: { type: 'lomo', previousNormClip: true },
