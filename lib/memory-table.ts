@@ -1,6 +1,7 @@
 import { formatBytes } from './cli/format.js';
 import { type Column, formatTable } from './cli/table.js';
 import type { PlanConfigInput } from './config/schema.js';
+import type { Checkpointing } from './models/causal-lm.js';
 import type { Measurement } from './trainer/measure.js';
 
 /** A way of training, as a row of the memory table. */
@@ -30,7 +31,7 @@ export const trainingVariants: readonly TrainingVariant[] = [
 /** One measured variant. */
 export interface MemoryRow {
   name: string;
-  checkpointing: 'none' | 'block';
+  checkpointing: Checkpointing;
   measurement: Measurement;
 }
 
@@ -52,7 +53,7 @@ export function memoryCells({ name, checkpointing, measurement }: MemoryRow): st
   const { weights, gradients, optimizer, arena, other, total } = plan.bytes;
   const agrees = measuredBytes === total && arenaBytes === arena;
   const bytes = [weights, gradients, optimizer, arena, other, total].map((n) => (n === 0 ? '0' : formatBytes(n)));
-  return [name, checkpointing, ...bytes, agrees ? '= planned' : formatBytes(measuredBytes - plan.bytes.arena + arenaBytes)];
+  return [name, String(checkpointing), ...bytes, agrees ? '= planned' : formatBytes(measuredBytes - plan.bytes.arena + arenaBytes)];
 }
 
 /** The table for people. */

@@ -77,9 +77,11 @@ export const trainConfigSchema = z.strictObject({
   threads: count().max(1024).optional().describe('CPU threads; results do not depend on it. Default: one per core'),
   seed: z.int().min(0).max(0xffffffff).default(42).describe('Seed of everything random'),
   checkpointing: z
-    .enum(['none', 'block'])
+    .union([z.enum(['none', 'block', 'auto']), count()])
     .default('none')
-    .describe('block keeps only the inputs of decoder blocks, no gradient of the logits, and computes the rest again in the backward pass'),
+    .describe(
+      'Recompute activations from the inputs of all blocks or of every Nth; auto: the least of none, block, 2, 3, ... within memoryLimit',
+    ),
   stochasticRounding: z
     .boolean()
     .default(true)

@@ -52,6 +52,13 @@ const rules: Rule[] = [
       return refuse('is for fused updates; kept gradients are clipped exactly by maxGradNorm alone, so drop it or set fused');
     return maxGradNorm === 0 ? refuse('there is no norm to clip at: maxGradNorm is 0; drop one of them') : undefined;
   },
+  ({ checkpointing, memoryLimit }) =>
+    checkpointing === 'auto' && memoryLimit === undefined
+      ? {
+          path: ['checkpointing'],
+          message: 'auto chooses by memoryLimit, and there is none; set it, or use none, block or a number of blocks',
+        }
+      : undefined,
   ({ epochs, maxSteps }) =>
     epochs !== undefined && maxSteps !== undefined
       ? { path: ['maxSteps'], message: 'epochs and maxSteps exclude each other; give one of them' }

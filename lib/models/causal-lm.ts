@@ -11,8 +11,12 @@ import * as ops from '../native/ops.js';
 import type { Batch } from './batch.js';
 import type { DecoderConfig } from './decoder-config.js';
 
-/** Recomputation of activations: keep all of them, or only the input of every block (Chen et al. 2016, arXiv 1604.06174). */
-export type Checkpointing = 'none' | 'block';
+/**
+ * Recomputation of activations (Chen et al. 2016, arXiv 1604.06174): keep all of them, only the input of every block, or only the input
+ * of every Nth block. Of a group of N the inputs in between are made again before its backward pass, and then block after block as
+ * with `block`: N - 1 of N blocks run forward three times, and L / N + N inputs are the most that lie in memory.
+ */
+export type Checkpointing = 'none' | 'block' | number;
 
 /** Per-token results of an evaluation, each [n] over the label rows. */
 export interface LossOutputs {
@@ -67,20 +71,22 @@ export class CausalLm implements Module {
     const sequences = this.sequences(batch.positions, batch.cuSeqlens, batch.cuSeqlens, run);
     const lowest = this.lowestTrained();
 
+    const group = checkpointing === 'none' ? 0 : checkpointing === 'block' ? 1 : checkpointing;
+
     let h = this.embed(batch.ids, run);
     const inputs: Tensor[] = [];
     const saved: (BlockSaved | undefined)[] = [];
     this.blocks.forEach((block, i) => {
-      const keep = i >= lowest;
+      const trained = i >= lowest;
       let y: Tensor;
-      if (keep && checkpointing === 'none') {
+      if (trained && group === 0) {
         const result = block.forwardSaving(h, sequences, run, true);
         y = result.y as Tensor;
         saved[i] = result.saved;
       } else {
         y = block.forward(h, sequences, run);
       }
-      if (keep) inputs[i] = h;
+      if (trained && (group === 0 || (i - lowest) % group === 0)) inputs[i] = h;
       else run.free(h);
       h = y;
     });
@@ -89,6 +95,7 @@ export class CausalLm implements Module {
     run.free(h);
     for (let i = this.blocks.length - 1; i >= lowest; i--) {
       const block = this.blocks[i] as DecoderBlock;
+      if (!inputs[i]) this.recomputeInputs(i - ((i - lowest) % group), i, inputs, sequences, run);
       const x = inputs[i] as Tensor;
       const kept = saved[i] ?? block.forwardSaving(x, sequences, run, false).saved;
       block.backward(d, x, kept, sequences, run, i > lowest || this.embedding.trainable);
@@ -156,6 +163,11 @@ export class CausalLm implements Module {
 
   dispose(): void {
     for (const r of this.ropes) r.dispose();
+  }
+
+  // Inputs up to that of block `last`, from that of `first`; the weights below are still those of the forward pass.
+  private recomputeInputs(first: number, last: number, inputs: Tensor[], sequences: Sequences, run: Run): void {
+    for (let i = first; i < last; i++) inputs[i + 1] = (this.blocks[i] as DecoderBlock).forward(inputs[i] as Tensor, sequences, run);
   }
 
   private embed(ids: Tensor, run: Run): Tensor {

@@ -1,3 +1,5 @@
+import type { Checkpointing } from '../models/causal-lm.js';
+
 /** Bytes of one run by category, known before anything is loaded. */
 export interface MemoryPlan {
   /** Frozen weights that stay in the file: read through the system's page cache, not counted in `total`. */
@@ -37,7 +39,8 @@ export interface PlanReport {
   /** Tokens of the largest micro-batch. */
   tokens: number;
   packing: boolean;
-  checkpointing: 'none' | 'block';
+  /** What is kept for the backward pass: everything, block inputs, or the input of every Nth block. */
+  checkpointing: Checkpointing;
   fused: boolean;
   totalParameters: number;
   trainableParameters: number;

@@ -32,12 +32,13 @@ export interface Measurement {
  * maxLength random tokens, each of them learned. Writes nothing.
  * @throws as `plan`, and ERR_FILE for a model without weights
  */
-export function measureTraining(config: PlanConfig, steps: number): Measurement {
-  const source = openModel(config.model);
+export function measureTraining(asked: PlanConfig, steps: number): Measurement {
+  const source = openModel(asked.model);
   try {
     const { weights } = source;
-    if (!weights) throw new FinetuneError('ERR_FILE', `${config.model}: has no weights, so nothing can be measured; plan needs none`);
-    const plan = planRun(config, source);
+    if (!weights) throw new FinetuneError('ERR_FILE', `${asked.model}: has no weights, so nothing can be measured; plan needs none`);
+    const plan = planRun(asked, source);
+    const config = { ...asked, checkpointing: plan.checkpointing };
     const heapBefore = memoryStatistics().heapCurrent;
     const residentBefore = privateResidentBytes();
     resetMemoryPeak();

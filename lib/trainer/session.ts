@@ -25,6 +25,7 @@ import type { MemoryPlan } from './events.js';
 import { FusedSink } from './fused-sink.js';
 import { NormPass } from './norm-pass.js';
 import { OptimizerState } from './optimizer-state.js';
+import { fixedCheckpointing } from './recomputation.js';
 import { SplitSink } from './split-sink.js';
 import { checkedShape } from './weight-shapes.js';
 import { WholeGradientSink } from './whole-gradient-sink.js';
@@ -209,7 +210,7 @@ export class Session {
   }
 
   private forwardBackward(batch: Batch, step: number, microBatch: number, sink: GradientSink): void {
-    const { checkpointing } = this.config;
+    const checkpointing = fixedCheckpointing(this.config);
     const context = { sink, seed: this.config.seed, step, microBatch };
     const program = sink === this.sink ? this.programs.train : (this.programs.norm as Program);
     const body = (run: Run) =>
@@ -266,7 +267,7 @@ export class Session {
     accumulate?.begin();
     const { device, dtype, sink, norm } = this;
     const target = { device, dtype };
-    const forwardBackward = (run: Run) => model.forwardBackward(batch, run, config.checkpointing, () => {});
+    const forwardBackward = (run: Run) => model.forwardBackward(batch, run, fixedCheckpointing(config), () => {});
     const update = (run: Run) => {
       accumulate?.norm(run);
       accumulate?.apply(this.state, run);

@@ -57,6 +57,7 @@ describe('refused combinations say what to use instead', () => {
       /maxGradNorm is 0/,
     ],
     ['Nesterov without momentum', { optimizer: { type: 'sgd', nesterov: true } }, 'optimizer.nesterov', /set optimizer.momentum/],
+    ['recomputation by budget without a budget', { checkpointing: 'auto' }, 'checkpointing', /memoryLimit.*set it/],
     ['epochs with maxSteps', { epochs: 2, maxSteps: 10 }, 'maxSteps', /give one of them/],
     ['two warm-ups', { schedule: { warmupSteps: 5, warmupRatio: 0.1 } }, 'schedule.warmupRatio', /give one of them/],
     ['a warm-up longer than the run', { schedule: { warmupSteps: 11 }, maxSteps: 10 }, 'schedule.warmupSteps', /longer than the run of 10/],
