@@ -39,11 +39,11 @@ export class DecoderBlock implements Module {
     return false;
   }
 
-  /** y [N, C] from x [N, C], keeping nothing but the cache's new keys and values. */
-  forward(x: Tensor, sequences: Sequences, run: Run, cache?: KeyValueCache): Tensor {
+  /** y [N, C] from x [N, C], keeping nothing but the cache's new keys and values. With keepsOutput y may be offloaded. */
+  forward(x: Tensor, sequences: Sequences, run: Run, cache?: KeyValueCache, keepsOutput = false): Tensor {
     const middle = run.empty('block.middle', x.shape);
     this.attention.forward(x, middle, sequences, run, false, cache);
-    const y = run.empty('block.y', x.shape, run.dtype, 'saved');
+    const y = keepsOutput ? run.savedInput('block.y', x.shape) : run.saved('block.y', x.shape);
     this.mlp.forward(middle, y, run, false);
     run.free(middle);
     return y;

@@ -72,21 +72,21 @@ export class CausalLm implements Module {
     const lowest = this.lowestTrained();
 
     const group = checkpointing === 'none' ? 0 : checkpointing === 'block' ? 1 : checkpointing;
+    const keepsInput = (i: number): boolean => i >= lowest && i < this.blocks.length && (group === 0 || (i - lowest) % group === 0);
 
-    let h = this.embed(batch.ids, run);
+    let h = this.embed(batch.ids, run, group > 0 && keepsInput(0));
     const inputs: Tensor[] = [];
     const saved: (BlockSaved | undefined)[] = [];
     this.blocks.forEach((block, i) => {
-      const trained = i >= lowest;
       let y: Tensor;
-      if (trained && group === 0) {
+      if (i >= lowest && group === 0) {
         const result = block.forwardSaving(h, sequences, run, true);
         y = result.y as Tensor;
         saved[i] = result.saved;
       } else {
-        y = block.forward(h, sequences, run);
+        y = block.forward(h, sequences, run, undefined, keepsInput(i + 1));
       }
-      if (trained && (group === 0 || (i - lowest) % group === 0)) inputs[i] = h;
+      if (keepsInput(i)) inputs[i] = h;
       else run.free(h);
       h = y;
     });
@@ -170,8 +170,9 @@ export class CausalLm implements Module {
     for (let i = first; i < last; i++) inputs[i + 1] = (this.blocks[i] as DecoderBlock).forward(inputs[i] as Tensor, sequences, run);
   }
 
-  private embed(ids: Tensor, run: Run): Tensor {
-    const h = run.saved('embedding.y', [ids.numElements, this.config.hiddenSize]);
+  private embed(ids: Tensor, run: Run, keeps = false): Tensor {
+    const shape = [ids.numElements, this.config.hiddenSize];
+    const h = keeps ? run.savedInput('embedding.y', shape) : run.saved('embedding.y', shape);
     ops.embeddingForward(run, { ids, weight: this.embedding.value, y: h, scale: this.config.embeddingScale });
     return h;
   }

@@ -12,6 +12,13 @@ export interface MemoryPlan {
   quantization: number;
   gradients: number;
   optimizer: number;
+  /** Trained weights, kept gradients, optimizer states and block inputs in scratch files: not counted in `total`. */
+  weightsOffloaded: number;
+  gradientsOffloaded: number;
+  optimizerOffloaded: number;
+  activationsOffloaded: number;
+  /** Sum of the four: bytes of scratch files, read and written through the system's page cache. */
+  offloaded: number;
   /** Peak of everything that lives inside a step; its parts at that moment are the next three. */
   arena: number;
   /** Block inputs kept for recomputation, or all saved activations without checkpointing, at the arena's peak. */

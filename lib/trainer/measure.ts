@@ -14,6 +14,8 @@ export interface Measurement {
   plan: PlanReport;
   /** Highest private native memory during the run, above what was held before: to be equal to plan.bytes.total. */
   measuredBytes: number;
+  /** Highest sum of scratch files: to be equal to plan.bytes.offloaded. */
+  offloadedBytes: number;
   /** Highest byte of the arena that was used: to be equal to plan.bytes.arena. */
   arenaBytes: number;
   /** Growth of the process's private resident memory, pages of the model file not counted; undefined where the system does not say. */
@@ -61,6 +63,7 @@ export function measureTraining(asked: PlanConfig, steps: number): Measurement {
       return {
         plan,
         measuredBytes: statistics.heapPeak - heapBefore,
+        offloadedBytes: statistics.peak.offloaded,
         arenaBytes: session.arenaPeakBytes,
         residentBytes: residentAfter === undefined || residentBefore === undefined ? undefined : residentAfter - residentBefore,
         allocationsAfterFirstStep: statistics.allocations - allocations,

@@ -18,7 +18,7 @@ import type { TrainEvent, TrainResult } from './events.js';
 import { assertFits } from './memory-limit.js';
 import { planRun, reportOf } from './plan.js';
 import { ProgressClock } from './progress-clock.js';
-import { saveResult } from './save-result.js';
+import { assertRoom, saveResult } from './save-result.js';
 import { Session } from './session.js';
 
 /** How the loop talks to whoever started it. */
@@ -71,6 +71,7 @@ async function prepare(asked: TrainConfig, source: ModelSource, hooks: TrainHook
   const memory = memoryMeter();
   const session = new Session({ config, model, weights: source.weights, capacity, dry: false });
   try {
+    assertRoom(session, config, config.out);
     const state = checkpoints.start(session, data.hash);
     const steps = totalSteps(train, config);
     hooks.emit({

@@ -23,6 +23,8 @@ const planned = [
   'device',
   'threads',
   'checkpointing',
+  'mlpTileRows',
+  'offload',
   'memoryLimit',
 ];
 
