@@ -50,7 +50,7 @@ class LinearLayers {
         dys: outputs.map((n) => this.#random(dtype, [tokens, n])),
       };
     });
-    this.#sink = new AccumulateSink(trained, 'f32', false);
+    this.#sink = new AccumulateSink(trained, 'f32', 'gradients');
   }
 
   /** A call of the forward pass, or of both passes. */

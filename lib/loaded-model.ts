@@ -136,7 +136,7 @@ function putAdapterOn(lm: CausalLm, path: string, device: DeviceName): Segment {
   const adapter = readAdapter(path);
   try {
     const parameters = attachLora(lm, adapter, { dropout: 0, dtype: 'f32', trainable: false });
-    return materialize(parameters, false, new HostContext(device));
+    return materialize(parameters, 'weights', new HostContext(device));
   } finally {
     adapter.close();
   }

@@ -55,7 +55,7 @@ export function comparedSettings(config: PlanConfigInput): ComparedSettings[] {
   let current: PlanConfigInput = shared;
   const ladder = rungs.map(({ name, change, wholeLogits }): ComparedSettings => {
     current = { ...current, ...change, method: sameMethod(change.method ?? current.method) };
-    const { checkpointing = 'none' } = current;
+    const checkpointing = current.checkpointing === 'block' ? 'block' : 'none';
     return { part: 'ladder', name, checkpointing, config: current, ...(wholeLogits && { wholeLogits }) };
   });
   return [...methods, ...ladder];

@@ -2,9 +2,11 @@ import type { PlanConfig } from './config/defaults.js';
 import { resolvePlanConfig } from './config/resolve.js';
 import type { PlanConfigInput } from './config/schema.js';
 import { type ModelSource, openModel } from './formats/model-source.js';
+import { readModelConfig } from './models/index.js';
 import { FinetuneError } from './native/errors.js';
 import type { PlanReport } from './trainer/events.js';
 import { planRun } from './trainer/plan.js';
+import { smallestGroups } from './trainer/recomputation.js';
 
 /** Settings that fit, with their plan. */
 export interface Proposal {
@@ -16,6 +18,8 @@ export interface Proposal {
 interface Change {
   cost: number;
   apply(config: PlanConfigInput): PlanConfigInput;
+  /** Recompute groups of blocks, as small as the limit allows. */
+  groupsBlocks?: boolean;
 }
 
 const asAsked: Change = { cost: 0, apply: (config) => config };
@@ -24,7 +28,7 @@ const shortestLength = 128;
 
 /**
  * Settings that need at most `limitBytes`, planned one by one to the byte; those that change least in speed and quality come first.
- * What is tried: recomputing blocks, smaller batches with more accumulation, bf16, shorter examples, and for full training fused
+ * What is tried: recomputing blocks or groups of them, smaller batches with more accumulation, bf16, shorter examples, and for full training fused
  * AdamW, LOMO, and LoRA instead. A proposal that changes more than another in every respect is left out. Empty where nothing fits.
  * @throws ERR_CONFIG_INVALID, ERR_FILE, ERR_MODEL_CORRUPT, ERR_MODEL_UNSUPPORTED
  */
@@ -52,9 +56,8 @@ function search(config: PlanConfigInput, resolved: PlanConfig, source: ModelSour
   for (const combination of combinations(dimensions)) {
     const cost = combination.map((c) => c.cost);
     if (accepted.some((a) => a.cost.every((x, i) => x <= (cost[i] as number)))) continue;
-    const candidate = combination.reduce((value, change) => change.apply(value), config);
-    const plan = planIfValid(candidate, source);
-    if (plan && plan.bytes.total <= limitBytes) accepted.push({ cost, proposal: { config: candidate, plan } });
+    const proposal = proposalIfValid(combination, config, source, limitBytes);
+    if (proposal && proposal.plan.bytes.total <= limitBytes) accepted.push({ cost, proposal });
     if (accepted.length === mostProposals) break;
   }
   return accepted.map((a) => a.proposal);
@@ -68,19 +71,26 @@ function combinations(dimensions: Change[][]): Change[][] {
 }
 
 // Some changes exclude each other, such as fused updates and accumulation.
-function planIfValid(config: PlanConfigInput, source: ModelSource): PlanReport | undefined {
+function proposalIfValid(changes: Change[], asked: PlanConfigInput, source: ModelSource, limitBytes: number): Proposal | undefined {
+  const config = changes.reduce((value, change) => change.apply(value), asked);
   try {
-    return planRun(resolvePlanConfig(config), source);
+    const resolved = resolvePlanConfig(config);
+    if (!changes.some((c) => c.groupsBlocks)) return { config, plan: planRun(resolved, source) };
+    const { layers } = readModelConfig(source.config, source.path);
+    const plan = smallestGroups(layers.length, limitBytes, (checkpointing) => planRun({ ...resolved, checkpointing }, source));
+    return { config: { ...config, checkpointing: plan.checkpointing }, plan };
   } catch (error) {
     if (error instanceof FinetuneError && error.code === 'ERR_CONFIG_INVALID') return undefined;
     throw error;
   }
 }
 
-/** Recomputation costs about a third of the time and changes no result. */
+/** Recomputation costs about a third of the time, of groups another fifth, and changes no result. */
 function blockChanges({ checkpointing }: PlanConfig): Change[] {
-  if (checkpointing === 'block') return [asAsked];
-  return [asAsked, { cost: 1, apply: (c) => ({ ...c, checkpointing: 'block' }) }];
+  if (typeof checkpointing === 'number') return [asAsked];
+  const groups = (cost: number): Change => ({ cost, groupsBlocks: true, apply: (c) => c });
+  if (checkpointing === 'block') return [asAsked, groups(0.6)];
+  return [asAsked, { cost: 1, apply: (c) => ({ ...c, checkpointing: 'block' }) }, groups(1.6)];
 }
 
 /** Smaller passes of the same step change no result; without accumulation the step itself gets smaller. */

@@ -28,6 +28,7 @@ const headings: Record<string, string> = {
   schedule: 'Schedule:',
   checkpoint: 'Checkpoints:',
   evaluation: 'Evaluation:',
+  offload: 'Offloading to disk:',
 };
 
 /** Options that were made for settings: a command may have one of its own by the name of a setting that it has no flag for. */
@@ -56,6 +57,7 @@ function optionsOf(field: Field, schema: JsonSchema): Option[] {
 function placeholder({ path, schema }: Field): string {
   if (schema.anyOf?.some((option) => option.const === true)) return '[path]';
   if (schema.enum) return '<name>';
+  if (schema.anyOf?.some((option) => option.enum)) return '<name|n>';
   if (schema.type === 'object') return '<pattern=value,...>';
   if (schema.anyOf?.some((option) => option.type === 'array')) return '<names>';
   if (schema.anyOf?.some((option) => option.pattern)) return '<size>';

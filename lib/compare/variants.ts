@@ -72,7 +72,7 @@ function settingsOf(type: string): Optimizer[] {
 function stateBytes(config: Parameters<typeof makeOptimizer>[0]): number {
   const optimizer = makeOptimizer(config, { weightDecayOn: 'matrices', accumulator: 'f32' });
   const weight = new Parameter('w', Tensor.dry('f32', [1024, 1024]));
-  return new OptimizerState(optimizer, [weight], { seed: 0, stochasticRounding: true, dry: true }).bytes;
+  return new OptimizerState(optimizer, [weight], { seed: 0, stochasticRounding: true, memory: 'dry' }).bytes;
 }
 
 function optimizerText(optimizer: Optimizer): string {

@@ -24,6 +24,14 @@ const checkpointSchema = z.strictObject({
   dir: path().optional().describe('Folder of the checkpoints. Default: checkpoints inside out'),
 });
 
+const offloadSchema = z.strictObject({
+  weights: z.boolean().default(false).describe('Trained weights in a scratch file, updated through its map: slow, and no private memory'),
+  gradients: z.boolean().default(false).describe('Kept gradients in a scratch file; fused updates keep none'),
+  optimizer: z.boolean().default(false).describe('Optimizer states in a scratch file'),
+  activations: z.boolean().default(false).describe('Block inputs of checkpointing in a scratch file'),
+  dir: path().optional().describe('Folder of scratch files, on a disk; they vanish with the run. Default: out'),
+});
+
 const evaluationSchema = z.strictObject({
   everySteps: count().optional().describe('Evaluate every N steps. Default: at the end of every epoch and of the run'),
   earlyStoppingPatience: count().optional().describe('Stop after N evaluations in a row without a new best loss'),
@@ -77,9 +85,17 @@ export const trainConfigSchema = z.strictObject({
   threads: count().max(1024).optional().describe('CPU threads; results do not depend on it. Default: one per core'),
   seed: z.int().min(0).max(0xffffffff).default(42).describe('Seed of everything random'),
   checkpointing: z
-    .enum(['none', 'block'])
+    .union([z.enum(['none', 'block', 'auto']), count()])
     .default('none')
-    .describe('block keeps only the inputs of decoder blocks, no gradient of the logits, and computes the rest again in the backward pass'),
+    .describe(
+      'Recompute activations from the inputs of all blocks or of every Nth; auto: the least of none, block, 2, 3, ... within memoryLimit',
+    ),
+  mlpTileRows: z
+    .int()
+    .min(32)
+    .optional()
+    .describe('Run the MLP of every block on this many tokens at a time, for long rows; gate and up are made again. Default: all'),
+  offload: offloadSchema.prefault({}).describe('What is kept on the disk instead of in private memory; results are the same'),
   stochasticRounding: z
     .boolean()
     .default(true)

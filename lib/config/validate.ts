@@ -52,6 +52,28 @@ const rules: Rule[] = [
       return refuse('is for fused updates; kept gradients are clipped exactly by maxGradNorm alone, so drop it or set fused');
     return maxGradNorm === 0 ? refuse('there is no norm to clip at: maxGradNorm is 0; drop one of them') : undefined;
   },
+  ({ checkpointing, memoryLimit }) =>
+    checkpointing === 'auto' && memoryLimit === undefined
+      ? {
+          path: ['checkpointing'],
+          message: 'auto chooses by memoryLimit, and there is none; set it, or use none, block or a number of blocks',
+        }
+      : undefined,
+  ({ method, mlpTileRows }) =>
+    mlpTileRows !== undefined && method.type === 'lora' && method.dropout > 0
+      ? { path: ['mlpTileRows'], message: 'dropout is drawn for all rows at once; set method.dropout to 0, or leave mlpTileRows out' }
+      : undefined,
+  ({ offload, checkpointing }) =>
+    offload.activations && checkpointing === 'none'
+      ? {
+          path: ['offload', 'activations'],
+          message: 'there are block inputs to offload only where blocks are recomputed; set checkpointing to block, or drop it',
+        }
+      : undefined,
+  ({ offload, optimizer }) =>
+    offload.gradients && optimizerOf(optimizer).isFused(optimizer)
+      ? { path: ['offload', 'gradients'], message: 'fused updates keep no gradients; drop it' }
+      : undefined,
   ({ epochs, maxSteps }) =>
     epochs !== undefined && maxSteps !== undefined
       ? { path: ['maxSteps'], message: 'epochs and maxSteps exclude each other; give one of them' }

@@ -43,11 +43,27 @@ export class Arena {
     this.plan = plan;
   }
 
+  /**
+   * Runs `body` several times on the same offsets: the first time records, the others must allocate the same in the same order, nothing
+   * larger, and leave nothing behind. How often may differ between the plan and a replay.
+   */
+  repeat(times: number, body: (index: number) => void): void {
+    const begin = this.next;
+    for (let i = 0; i < times; i++) {
+      this.next = begin;
+      body(i);
+    }
+  }
+
   /** Offset of `bytes` bytes, aligned to 64. */
   allocate(bytes: number, name: string, role: ArenaRole): number {
     const size = Math.max(1, Math.ceil(bytes / alignment)) * alignment;
-    const offset = this.plan ? this.replay(this.plan, size, name) : this.firstFit(size);
-    if (!this.plan) this.recorded.push({ offset, bytes: size, role, name });
+    const known = this.plan?.blocks ?? (this.next < this.recorded.length ? this.recorded : undefined);
+    const offset = known ? this.replay(known, size, name) : this.firstFit(size);
+    if (!known) {
+      this.recorded.push({ offset, bytes: size, role, name });
+      this.next++;
+    }
     const after = this.live.findIndex((b) => b.offset > offset);
     this.live.splice(after === -1 ? this.live.length : after, 0, { offset, bytes: size, role });
     this.inUse[role] += size;
@@ -83,8 +99,8 @@ export class Arena {
     return this.peak;
   }
 
-  private replay(plan: ArenaPlan, size: number, name: string): number {
-    const planned = plan.blocks[this.next++];
+  private replay(blocks: readonly PlannedBlock[], size: number, name: string): number {
+    const planned = blocks[this.next++];
     if (!planned || planned.name !== name || size > planned.bytes)
       throw new FinetuneError(
         'ERR_INTERNAL',

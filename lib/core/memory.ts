@@ -4,7 +4,7 @@ import { type MemoryStatistics, native } from '../native/loader.js';
 export const memoryCategories = ['weights', 'gradients', 'optimizer', 'arena', 'other'] as const;
 export type MemoryCategory = (typeof memoryCategories)[number];
 
-/** A block of memory that tensors point into: heap, a read-only file map, or nothing at all in a plan. */
+/** A block of memory that tensors point into: heap, a read-only file map, a scratch file, or nothing at all in a plan. */
 export interface Segment {
   /** Native id; `drySegment` for memory that is only planned. */
   readonly id: number;
@@ -23,6 +23,14 @@ export function allocate(bytes: number, category: MemoryCategory): Segment {
 export function mapFile(path: string): Segment {
   const { segment, bytes } = native((a) => a.map(path));
   return { id: segment, bytes };
+}
+
+/**
+ * Zero-filled writable memory kept by a new file, which has no name any more when this returns: its pages belong to the system's cache,
+ * and its space is given back however the process ends. @throws ERR_FILE
+ */
+export function mapScratch(path: string, bytes: number): Segment {
+  return { id: native((a) => a.mapScratch(path, bytes)), bytes };
 }
 
 /** Gives memory back. Tensors in it throw ERR_DISPOSED from now on. */

@@ -9,6 +9,16 @@ import { Run, type RunOptions } from './run.js';
 export interface ProgramTarget {
   device: DeviceName;
   dtype: FloatType;
+  /** Whether kept block inputs have memory of their own. */
+  offloadsInputs?: boolean;
+  /** Rows of a gated MLP at a time. Default: all of them. */
+  mlpTileRows?: number | undefined;
+}
+
+/** Memory that a program runs on: at least `bytes`, and `inputBytes` where its target offloads inputs. */
+export interface ProgramMemory {
+  arena: Segment;
+  inputs?: Segment | undefined;
 }
 
 /** What a training program needs besides: where gradients go, and the keys of the random numbers. */
@@ -18,19 +28,27 @@ export type ProgramContext = Pick<RunOptions, 'sink' | 'seed' | 'step' | 'microB
 export class Program {
   private readonly target: ProgramTarget;
   private readonly plan: ArenaPlan;
+  private readonly inputsPlan: ArenaPlan | undefined;
   private readonly commands = new CommandList();
 
   /** Records `body` on shapes, which must be the largest it will ever see. */
   constructor(target: ProgramTarget, body: (run: Run) => void, context: ProgramContext = {}) {
     const arena = new Arena();
-    body(new Run({ ...target, ...context, arena }));
+    const inputs = target.offloadsInputs ? { arena: new Arena() } : undefined;
+    body(new Run({ ...target, ...context, arena, inputs }));
     this.target = target;
     this.plan = arena.finish();
+    this.inputsPlan = inputs?.arena.finish();
   }
 
   /** Bytes of arena memory that a run needs. */
   get bytes(): number {
     return this.plan.peakBytes;
+  }
+
+  /** Bytes of memory for offloaded block inputs that a run needs. */
+  get inputBytes(): number {
+    return this.inputsPlan?.peakBytes ?? 0;
   }
 
   /** What these bytes are for, by role. */
@@ -39,19 +57,22 @@ export class Program {
   }
 
   /**
-   * Runs `body` on memory of at least `bytes`; returns the highest byte it used. The ops run one after the other at the end of
+   * Runs `body`; returns the highest byte of the arena it used. The ops run one after the other at the end of
    * `body` or at Run.flush, since JavaScript between two of them would find its caches empty.
    */
-  run(memory: Segment, body: (run: Run) => void, context: ProgramContext = {}): number {
+  run(memory: Segment | ProgramMemory, body: (run: Run) => void, context: ProgramContext = {}): number {
+    const { arena: arenaMemory, inputs: inputsMemory } = 'arena' in memory ? memory : { arena: memory, inputs: undefined };
     const arena = new Arena(this.plan);
+    const inputs = this.inputsPlan && { arena: new Arena(this.inputsPlan), memory: inputsMemory };
     const { commands } = this;
     try {
-      const run = new Run({ ...this.target, ...context, arena, memory, commands });
+      const run = new Run({ ...this.target, ...context, arena, memory: arenaMemory, inputs, commands });
       body(run);
       run.flush();
     } finally {
       commands.clear();
     }
+    inputs?.arena.finish();
     return arena.finish().peakBytes;
   }
 

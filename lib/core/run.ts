@@ -20,6 +20,10 @@ export interface RunOptions {
   /** Optimizer step and micro-batch within it: keys of the random numbers. */
   step?: number;
   microBatch?: number;
+  /** Rows of a gated MLP at a time; undefined: all of them. */
+  mlpTileRows?: number | undefined;
+  /** Memory of block inputs that are kept for the backward pass, where it is not the arena's; without memory: dry. */
+  inputs?: { arena: Arena; memory?: Segment | undefined } | undefined;
   /** Where op calls are noted instead of run. */
   commands?: CommandList | undefined;
 }
@@ -32,10 +36,13 @@ export class Run implements OpContext {
   /** Type of row statistics and gradient sums: f32, or f64 when activations are f64. */
   readonly accumulator: 'f32' | 'f64';
   readonly dry: boolean;
-  readonly sink: GradientSink | undefined;
+  /** Rows of a gated MLP at a time; undefined: all of them. */
+  readonly mlpTileRows: number | undefined;
+  private currentSink: GradientSink | undefined;
   readonly commands: CommandList | undefined;
   private readonly arena: Arena;
   private readonly memory: Segment;
+  private readonly inputs: { arena: Arena; memory: Segment } | undefined;
   private readonly seed: number;
   private readonly step: number;
   private readonly microBatch: number;
@@ -49,7 +56,10 @@ export class Run implements OpContext {
     this.dry = options.memory === undefined;
     this.memory = options.memory ?? { id: drySegment, bytes: 0 };
     this.arena = options.arena;
-    this.sink = options.sink;
+    const { inputs } = options;
+    this.inputs = inputs && { arena: inputs.arena, memory: inputs.memory ?? { id: drySegment, bytes: 0 } };
+    this.currentSink = options.sink;
+    this.mlpTileRows = options.mlpTileRows;
     this.commands = options.commands;
     this.seed = options.seed ?? 0;
     this.step = options.step ?? 0;
@@ -67,14 +77,44 @@ export class Run implements OpContext {
     return this.empty(name, shape, dtype, 'saved');
   }
 
+  /** Like saved, for the input of a block that is recomputed from it: offloaded where the run does so. */
+  checkpoint(name: string, shape: readonly number[]): Tensor {
+    const { inputs } = this;
+    if (!inputs) return this.empty(name, shape, this.dtype, 'checkpoints');
+    const offset = inputs.arena.allocate(bytesOfShape(this.dtype, shape), name, 'checkpoints');
+    return new Tensor(inputs.memory, offset, this.dtype, shape, name);
+  }
+
   /** Gives arena tensors back; using one afterwards throws. Views of them must not be used either. */
   free(...tensors: (Tensor | undefined)[]): void {
     for (const t of tensors) {
       if (!t) continue;
       t.assertLive();
       t.markFreed();
-      this.arena.free(t.byteOffset);
+      const arena = t.segment === this.inputs?.memory ? this.inputs.arena : this.arena;
+      arena.free(t.byteOffset);
     }
+  }
+
+  /** Runs `body` several times, each on the same memory: what it allocates it must free. See Arena.repeat. */
+  repeat(times: number, body: (index: number) => void): void {
+    this.arena.repeat(times, body);
+  }
+
+  /** Runs `body` with gradients going to `sink`. */
+  withSink(sink: GradientSink, body: () => void): void {
+    const before = this.currentSink;
+    this.currentSink = sink;
+    try {
+      body();
+    } finally {
+      this.currentSink = before;
+    }
+  }
+
+  /** Where weight gradients go now; undefined outside training. */
+  get sink(): GradientSink | undefined {
+    return this.currentSink;
   }
 
   /** Runs the ops called so far; before a tensor is read or written by hand in the middle of a program. */

@@ -1,3 +1,5 @@
+import { FinetuneError } from '../native/errors.js';
+import * as ops from '../native/ops.js';
 import type { Parameter } from './parameter.js';
 import type { Run } from './run.js';
 import type { Tensor } from './tensor.js';
@@ -36,6 +38,45 @@ export interface GradientSink {
   head(p: Parameter, gradient: HeadGradient, run: Run): boolean;
   /** Ends a micro-batch. @throws ERR_INTERNAL unless every trainable parameter was delivered exactly `uses` times */
   finish(run: Run): void;
+}
+
+/** Adds what a tile of rows contributes to gradients that are delivered whole afterwards. */
+export class TileSink implements GradientSink {
+  private readonly gradients: ReadonlyMap<Parameter, Tensor>;
+
+  constructor(gradients: ReadonlyMap<Parameter, Tensor>) {
+    this.gradients = gradients;
+  }
+
+  weight(p: Parameter, dy: Tensor, x: Tensor, scale: number, run: Run): void {
+    const dweight = this.gradients.get(p);
+    if (dweight) ops.linearBackwardWeight(run, { dy, x, dweight, scale, accumulate: 1 });
+  }
+
+  vector(p: Parameter, _run: Run, add: (gradient: Tensor | undefined) => void): void {
+    add(this.gradients.get(p));
+  }
+
+  embedding(p: Parameter): never {
+    throw notTiled(p);
+  }
+  headBuffer(p: Parameter): never {
+    throw notTiled(p);
+  }
+  headDelivered(p: Parameter): never {
+    throw notTiled(p);
+  }
+  keepsLogitGradient(): boolean {
+    return false;
+  }
+  head(p: Parameter): never {
+    throw notTiled(p);
+  }
+  finish(): void {}
+}
+
+function notTiled(p: Parameter): FinetuneError {
+  return new FinetuneError('ERR_INTERNAL', `${p.name} is no weight of a layer that runs in tiles`);
 }
 
 /** Counts deliveries: every trainable parameter must arrive exactly as often as it is used. */

@@ -1,4 +1,3 @@
-import type { ArenaRole } from '../core/arena.js';
 import type { Module } from '../core/module.js';
 import type { Parameter } from '../core/parameter.js';
 import type { Run } from '../core/run.js';
@@ -40,11 +39,11 @@ export class DecoderBlock implements Module {
     return false;
   }
 
-  /** y [N, C] from x [N, C], keeping nothing but the cache's new keys and values. role: of y, in the plan. */
-  forward(x: Tensor, sequences: Sequences, run: Run, cache?: KeyValueCache, role: ArenaRole = 'transient'): Tensor {
+  /** y [N, C] from x [N, C], keeping nothing but the cache's new keys and values. With keepsOutput y is a checkpoint. */
+  forward(x: Tensor, sequences: Sequences, run: Run, cache?: KeyValueCache, keepsOutput = false): Tensor {
     const middle = run.empty('block.middle', x.shape);
     this.attention.forward(x, middle, sequences, run, false, cache);
-    const y = run.empty('block.y', x.shape, run.dtype, role);
+    const y = keepsOutput ? run.checkpoint('block.y', x.shape) : run.empty('block.y', x.shape);
     this.mlp.forward(middle, y, run, false);
     run.free(middle);
     return y;

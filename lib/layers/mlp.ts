@@ -6,11 +6,15 @@ import * as ops from '../native/ops.js';
 import type { Linear } from './linear.js';
 import type { ProjectionSaved, Projections } from './projections.js';
 import type { RmsNorm } from './rms-norm.js';
+import { backwardTiled, forwardTiled, type MlpLayers, type TiledSaved } from './tiled-mlp.js';
 
 /** Values of gated_activation's `kind`. */
 export const activationKinds = { silu: 0, gelu_tanh: 1, gelu: 2 } as const;
 
-export interface MlpSaved {
+/** What backward needs: of the whole, or of a run in tiles. */
+export type MlpSaved = WholeSaved | { tiled: TiledSaved };
+
+interface WholeSaved {
   rstd: Tensor;
   gateUp: ProjectionSaved;
   down: unknown;
@@ -53,8 +57,22 @@ export class Mlp implements Module {
     yield this.down;
   }
 
-  /** Writes y = x + mlp(x). y may be left out only with keep, to save the last product during recomputation. */
+  /**
+   * Writes y = x + mlp(x), in tiles of rows where the run says so. y may be left out only with keep, to save the last product during
+   * recomputation.
+   */
   forward(x: Tensor, y: Tensor | undefined, run: Run, keep: boolean): MlpSaved | undefined {
+    if (run.mlpTileRows === undefined) return this.forwardWhole(x, y, run, keep);
+    const tiled = forwardTiled(this.layers(), run.mlpTileRows, x, y, run, keep);
+    return keep ? { tiled } : undefined;
+  }
+
+  private layers(): MlpLayers {
+    const { norm, gateUp, down, outputNorm, kind } = this;
+    return { norm, gateUp, down, outputNorm, kind };
+  }
+
+  private forwardWhole(x: Tensor, y: Tensor | undefined, run: Run, keep: boolean): WholeSaved | undefined {
     const rows = x.rows;
     const rstd = keep ? run.saved('mlp.rstd', [rows], run.accumulator) : undefined;
     const n = run.empty('mlp.norm', x.shape);
@@ -64,7 +82,7 @@ export class Mlp implements Module {
     const [gate, up] = gateUp.parts as [Tensor, Tensor];
 
     let down: unknown;
-    let output: MlpSaved['output'];
+    let output: WholeSaved['output'];
     // The low-rank part of an adapted `down` and the output norm's input are needed by backward even when y is not.
     if (y || this.down.adapter || this.outputNorm) {
       const act = run.empty('mlp.act', [rows, this.features]);
@@ -90,6 +108,11 @@ export class Mlp implements Module {
 
   /** Turns d = dy into dx in place and frees saved. x is the sub-layer's input. */
   backward(d: Tensor, x: Tensor, saved: MlpSaved, run: Run): void {
+    if ('tiled' in saved) backwardTiled(this.layers(), run.mlpTileRows as number, d, x, saved.tiled, run);
+    else this.backwardWhole(d, x, saved, run);
+  }
+
+  private backwardWhole(d: Tensor, x: Tensor, saved: WholeSaved, run: Run): void {
     const rows = x.rows;
     const [gate, up] = saved.gateUp.parts as [Tensor, Tensor];
     let dout = d;

@@ -1,17 +1,18 @@
 import { release, type Segment } from '../core/memory.js';
+import type { Placement } from '../core/scratch.js';
 import type { Tensor } from '../core/tensor.js';
 import { layOut } from '../core/tensor-block.js';
 import type { OpContext } from '../native/call.js';
 import type { TrainedParameter } from './method.js';
 
-/** Gives parameters of a method one allocation and their starting values. Dry: shapes and bytes alone. */
-export function materialize(parameters: readonly TrainedParameter[], dry: boolean, context: OpContext): Segment {
+/** Gives parameters of a method one allocation and their starting values. 'dry': shapes and bytes alone. */
+export function materialize(parameters: readonly TrainedParameter[], memory: Placement, context: OpContext): Segment {
   const specs = parameters.map(({ parameter, dtype }) => ({ name: parameter.name, dtype, shape: parameter.shape }));
-  const { segment, tensors } = layOut(specs, dry ? 'dry' : 'weights');
+  const { segment, tensors } = layOut(specs, memory);
   try {
     parameters.forEach(({ parameter, initialize }, i) => {
       const value = tensors[i] as Tensor;
-      if (!dry) initialize(value, context);
+      if (memory !== 'dry') initialize(value, context);
       parameter.value = value;
     });
   } catch (error) {

@@ -1,4 +1,3 @@
-import type { ArenaRole } from '../core/arena.js';
 import type { Module } from '../core/module.js';
 import type { Parameter } from '../core/parameter.js';
 import type { Run } from '../core/run.js';
@@ -12,8 +11,12 @@ import * as ops from '../native/ops.js';
 import type { Batch } from './batch.js';
 import type { DecoderConfig } from './decoder-config.js';
 
-/** Recomputation of activations: keep all of them, or only the input of every block (Chen et al. 2016, arXiv 1604.06174). */
-export type Checkpointing = 'none' | 'block';
+/**
+ * Recomputation of activations (Chen et al. 2016, arXiv 1604.06174): keep all of them, only the input of every block, or only the input
+ * of every Nth block. Of a group of N the inputs in between are made again before its backward pass, and then block after block as
+ * with `block`: N - 1 of N blocks run forward three times, and L / N + N inputs are the most that lie in memory.
+ */
+export type Checkpointing = 'none' | 'block' | number;
 
 /** Per-token results of an evaluation, each [n] over the label rows. */
 export interface LossOutputs {
@@ -68,23 +71,22 @@ export class CausalLm implements Module {
     const sequences = this.sequences(batch.positions, batch.cuSeqlens, batch.cuSeqlens, run);
     const lowest = this.lowestTrained();
 
-    // The input of block i: a checkpoint where the block is computed again from it.
-    const roleOf = (i: number): ArenaRole =>
-      i < lowest || i === this.blocks.length ? 'transient' : checkpointing === 'none' ? 'saved' : 'checkpoints';
-    let h = this.embed(batch.ids, run, roleOf(0));
+    const group = checkpointing === 'none' ? 0 : checkpointing === 'block' ? 1 : checkpointing;
+    const keepsInput = (i: number): boolean => i >= lowest && i < this.blocks.length && (group === 0 || (i - lowest) % group === 0);
+
+    let h = this.embed(batch.ids, run, group > 0 && keepsInput(0));
     const inputs: Tensor[] = [];
     const saved: (BlockSaved | undefined)[] = [];
     this.blocks.forEach((block, i) => {
-      const keep = i >= lowest;
       let y: Tensor;
-      if (keep && checkpointing === 'none') {
+      if (i >= lowest && group === 0) {
         const result = block.forwardSaving(h, sequences, run, true);
         y = result.y as Tensor;
         saved[i] = result.saved;
       } else {
-        y = block.forward(h, sequences, run, undefined, roleOf(i + 1));
+        y = block.forward(h, sequences, run, undefined, group > 0 && keepsInput(i + 1));
       }
-      if (keep) inputs[i] = h;
+      if (keepsInput(i)) inputs[i] = h;
       else run.free(h);
       h = y;
     });
@@ -93,6 +95,7 @@ export class CausalLm implements Module {
     run.free(h);
     for (let i = this.blocks.length - 1; i >= lowest; i--) {
       const block = this.blocks[i] as DecoderBlock;
+      if (!inputs[i]) this.recomputeInputs(i - ((i - lowest) % group), i, inputs, sequences, run);
       const x = inputs[i] as Tensor;
       const kept = saved[i] ?? block.forwardSaving(x, sequences, run, false).saved;
       block.backward(d, x, kept, sequences, run, i > lowest || this.embedding.trainable);
@@ -162,8 +165,14 @@ export class CausalLm implements Module {
     for (const r of this.ropes) r.dispose();
   }
 
-  private embed(ids: Tensor, run: Run, role: ArenaRole = 'transient'): Tensor {
-    const h = run.empty('embedding.y', [ids.numElements, this.config.hiddenSize], run.dtype, role);
+  // Inputs up to that of block `last`, from that of `first`; the weights below are still those of the forward pass.
+  private recomputeInputs(first: number, last: number, inputs: Tensor[], sequences: Sequences, run: Run): void {
+    for (let i = first; i < last; i++) inputs[i + 1] = (this.blocks[i] as DecoderBlock).forward(inputs[i] as Tensor, sequences, run);
+  }
+
+  private embed(ids: Tensor, run: Run, keeps = false): Tensor {
+    const shape = [ids.numElements, this.config.hiddenSize];
+    const h = keeps ? run.checkpoint('embedding.y', shape) : run.empty('embedding.y', shape);
     ops.embeddingForward(run, { ids, weight: this.embedding.value, y: h, scale: this.config.embeddingScale });
     return h;
   }

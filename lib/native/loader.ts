@@ -24,10 +24,10 @@ export interface DTypeSchema {
   blockBytes: number;
 }
 
-export type MemoryByCategory = Record<'weights' | 'gradients' | 'optimizer' | 'arena' | 'other' | 'mapped', number>;
+export type MemoryByCategory = Record<'weights' | 'gradients' | 'optimizer' | 'arena' | 'other' | 'mapped' | 'offloaded', number>;
 
 export interface MemoryStatistics {
-  /** Bytes held now, by category. `mapped` counts file maps, which the system can drop and read again. */
+  /** Bytes held now, by category. `mapped` counts file maps, `offloaded` scratch files, which the system can drop and read again. */
   current: MemoryByCategory;
   /** Largest value of each category since the process began or resetPeak(). */
   peak: MemoryByCategory;
@@ -49,6 +49,7 @@ export interface Addon {
   workspaceBytes(device: number, op: number): number;
   allocate(bytes: number, category: number): number;
   map(path: string): { segment: number; bytes: number };
+  mapScratch(path: string, bytes: number): number;
   release(segment: number): void;
   read(segment: number, offset: number, into: Uint8Array): void;
   write(segment: number, offset: number, from: Uint8Array): void;

@@ -1,6 +1,7 @@
 import { release, type Segment } from '../core/memory.js';
 import type { Parameter } from '../core/parameter.js';
 import type { Run } from '../core/run.js';
+import type { Placement } from '../core/scratch.js';
 import { DeliveryCount, type GradientSink } from '../core/sink.js';
 import type { Tensor } from '../core/tensor.js';
 import { layOut } from '../core/tensor-block.js';
@@ -17,10 +18,10 @@ export class AccumulateSink implements GradientSink {
   private readonly deliveries = new DeliveryCount();
   private readonly normSum: Tensor;
 
-  constructor(parameters: readonly Parameter[], accumulator: 'f32' | 'f64', dry: boolean) {
+  constructor(parameters: readonly Parameter[], accumulator: 'f32' | 'f64', memory: Placement) {
     const norm = { name: 'gradients.norm', dtype: 'f64' as const, shape: [1] };
     const gradients = parameters.map((p) => ({ name: `${p.name}.grad`, dtype: accumulator, shape: p.shape }));
-    const { segment, tensors } = layOut([norm, ...gradients], dry ? 'dry' : 'gradients');
+    const { segment, tensors } = layOut([norm, ...gradients], memory);
     this.segment = segment;
     this.normSum = tensors[0] as Tensor;
     parameters.forEach((p, i) => this.buffers.set(p, tensors[i + 1] as Tensor));

@@ -1,3 +1,5 @@
+import type { Checkpointing } from '../models/causal-lm.js';
+
 /** Bytes of one run by category, known before anything is loaded. */
 export interface MemoryPlan {
   /** Frozen weights that stay in the file: read through the system's page cache, not counted in `total`. */
@@ -10,6 +12,13 @@ export interface MemoryPlan {
   quantization: number;
   gradients: number;
   optimizer: number;
+  /** Trained weights, kept gradients, optimizer states and block inputs in scratch files: not counted in `total`. */
+  weightsOffloaded: number;
+  gradientsOffloaded: number;
+  optimizerOffloaded: number;
+  activationsOffloaded: number;
+  /** Sum of the four: bytes of scratch files, read and written through the system's page cache. */
+  offloaded: number;
   /** Peak of everything that lives inside a step; its parts at that moment are the next four, and gaps between them. */
   arena: number;
   /** Inputs of blocks kept for recomputation, at the arena's peak; 0 without checkpointing. */
@@ -39,7 +48,8 @@ export interface PlanReport {
   /** Tokens of the largest micro-batch. */
   tokens: number;
   packing: boolean;
-  checkpointing: 'none' | 'block';
+  /** What is kept for the backward pass: everything, block inputs, or the input of every Nth block. */
+  checkpointing: Checkpointing;
   fused: boolean;
   totalParameters: number;
   trainableParameters: number;

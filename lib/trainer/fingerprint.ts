@@ -18,6 +18,7 @@ const settings = [
   'seed',
   'stochasticRounding',
   'validationSplit',
+  'mlpTileRows',
 ] as const satisfies readonly (keyof TrainConfig)[];
 
 /** What identifies a run, for its checkpoints. */

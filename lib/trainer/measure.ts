@@ -17,6 +17,8 @@ export interface Measurement {
   plan: PlanReport;
   /** Highest private native memory during the run, above what was held before: to be equal to plan.bytes.total. */
   measuredBytes: number;
+  /** Highest sum of scratch files: to be equal to plan.bytes.offloaded. */
+  offloadedBytes: number;
   /** Highest byte of the arena that was used: to be equal to plan.bytes.arena. */
   arenaBytes: number;
   /** Heap allocations from the second step on: to be 0. */
@@ -59,12 +61,13 @@ export async function loadMeasuredData(config: PlanConfig, path: string): Promis
  * sequences of maxLength random tokens, each of them learned. Writes nothing.
  * @throws as `plan`, and ERR_FILE for a model without weights
  */
-export function measureTraining(config: PlanConfig, steps: number, data?: MeasuredData): Measurement {
-  const source = openModel(config.model);
+export function measureTraining(asked: PlanConfig, steps: number, data?: MeasuredData): Measurement {
+  const source = openModel(asked.model);
   try {
     const { weights } = source;
-    if (!weights) throw new FinetuneError('ERR_FILE', `${config.model}: has no weights, so nothing can be measured; plan needs none`);
-    const plan = planRun(config, source);
+    if (!weights) throw new FinetuneError('ERR_FILE', `${asked.model}: has no weights, so nothing can be measured; plan needs none`);
+    const plan = planRun(asked, source);
+    const config = { ...asked, checkpointing: plan.checkpointing };
     const heapBefore = memoryStatistics().heapCurrent;
     resetMemoryPeak();
     const model = readModelConfig(source.config, source.path);
@@ -93,6 +96,7 @@ export function measureTraining(config: PlanConfig, steps: number, data?: Measur
       return {
         plan,
         measuredBytes: statistics.heapPeak - heapBefore,
+        offloadedBytes: statistics.peak.offloaded,
         arenaBytes: session.arenaPeakBytes,
         allocationsAfterFirstStep: statistics.allocations - allocations,
         tokensPerSecond: median(rates.length > 1 ? rates.slice(1) : rates),

@@ -10,6 +10,7 @@ export function assertFits(report: PlanReport, limitBytes: number | undefined): 
   const parts = (['weights', 'gradients', 'optimizer', 'arena', 'other'] as const).map((k) => `${k} ${gib(bytes[k])}`);
   const suggestions = [
     report.checkpointing === 'none' && 'checkpointing block keeps only the input of each block',
+    report.checkpointing === 'block' && 'checkpointing 4 keeps only the input of every fourth block',
     report.batchSize > 1 &&
       `batchSize ${Math.max(1, Math.floor(report.batchSize / 2))} with more gradientAccumulationSteps halves the activations`,
     report.maxLength > 256 && `maxLength ${Math.floor(report.maxLength / 2)} halves them too`,

@@ -2,6 +2,7 @@ import { release, type Segment } from '../core/memory.js';
 import type { Parameter } from '../core/parameter.js';
 import { nameStream, randomKey } from '../core/rng.js';
 import type { Run } from '../core/run.js';
+import type { Placement } from '../core/scratch.js';
 import type { Tensor } from '../core/tensor.js';
 import { layOut } from '../core/tensor-block.js';
 import * as ops from '../native/ops.js';
@@ -25,7 +26,7 @@ export class OptimizerState {
   constructor(
     optimizer: Optimizer,
     parameters: readonly Parameter[],
-    options: { seed: number; stochasticRounding: boolean; dry: boolean; tracksNorm?: boolean },
+    options: { seed: number; stochasticRounding: boolean; memory: Placement; tracksNorm?: boolean },
   ) {
     this.optimizer = optimizer;
     this.seed = options.seed;
@@ -33,7 +34,7 @@ export class OptimizerState {
     const specs = parameters.flatMap((p) => optimizer.states(p).map((spec) => ({ p, spec })));
     const named = specs.map(({ p, spec }) => ({ ...spec, name: `${p.name}.${spec.name}` }));
     const norm = { name: 'gradients.sum_of_squares', dtype: 'f64' as const, shape: [1] };
-    const { segment, tensors } = layOut(options.tracksNorm ? [...named, norm] : named, options.dry ? 'dry' : 'optimizer');
+    const { segment, tensors } = layOut(options.tracksNorm ? [...named, norm] : named, options.memory);
     this.segment = segment;
     this.named = tensors.map((tensor) => ({ name: tensor.name, tensor }));
     this.gradSquares = tensors[named.length];

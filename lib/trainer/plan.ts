@@ -4,6 +4,7 @@ import type { ModelSource } from '../formats/model-source.js';
 import type { BatchCapacity } from '../models/batch.js';
 import { readModelConfig } from '../models/index.js';
 import type { PlanReport } from './events.js';
+import { fixedCheckpointing, leastRecomputation } from './recomputation.js';
 import { Session } from './session.js';
 
 /** Storage types that config.json names. */
@@ -16,8 +17,18 @@ export function configuredCapacity({ batchSize, maxLength, packing }: PlanConfig
   return { tokens, sequences: packing ? Math.max(batchSize, Math.floor(tokens / 2)) : batchSize, labelTokens: tokens };
 }
 
-/** Exact bytes of a run, from shapes alone. Without capacity: of the largest batch the configuration allows. */
+/**
+ * Exact bytes of a run, from shapes alone. Without capacity: of the largest batch the configuration allows. Checkpointing `auto` is
+ * chosen here by memoryLimit; the report has what was chosen.
+ */
 export function planRun(config: PlanConfig, source: ModelSource, capacity: BatchCapacity = configuredCapacity(config)): PlanReport {
+  if (config.checkpointing !== 'auto') return planFixed(config, source, capacity);
+  const { layers } = readModelConfig(source.config, source.path);
+  const limit = config.memoryLimit ?? Number.POSITIVE_INFINITY;
+  return leastRecomputation(layers.length, limit, (checkpointing) => planFixed({ ...config, checkpointing }, source, capacity));
+}
+
+function planFixed(config: PlanConfig, source: ModelSource, capacity: BatchCapacity): PlanReport {
   const stored = source.config.torch_dtype ?? source.config.dtype;
   const frozenDtype = checkpointTypes[String(stored)] ?? 'bf16';
   const session = new Session({
@@ -49,7 +60,7 @@ export function reportOf(session: Session, config: PlanConfig, path: string, cap
     maxLength: config.maxLength,
     tokens: capacity.tokens,
     packing: config.packing,
-    checkpointing: config.checkpointing,
+    checkpointing: fixedCheckpointing(config),
     fused: config.fused,
     totalParameters: count(session.model.parameters()),
     trainableParameters: count(session.trained),

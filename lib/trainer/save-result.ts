@@ -1,9 +1,28 @@
+import { existsSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import type { PlanConfig } from '../config/defaults.js';
+import { freeBytes } from '../core/scratch.js';
 import { writeModelFolder } from '../formats/export-model.js';
 import type { ModelSource } from '../formats/model-source.js';
 import { writeAdapter } from '../formats/peft-adapter.js';
 import { methodOf } from '../methods/index.js';
+import { FinetuneError } from '../native/errors.js';
 import type { Session } from './session.js';
+
+/**
+ * Refuses a disk without room for the result: a run should not find that out at its end.
+ * @throws ERR_FILE with the bytes that are needed and free
+ */
+export function assertRoom(session: Session, config: PlanConfig, out: string): void {
+  const written = methodOf(config.method).peftConfig ? session.trained : [...session.model.parameters()];
+  const needed = written.reduce((sum, p) => sum + p.value.bytes, 0);
+  let folder = resolve(out);
+  while (!existsSync(folder) && dirname(folder) !== folder) folder = dirname(folder);
+  const free = freeBytes(folder);
+  if (free >= needed) return;
+  const message = `${out}: the disk is full: the result needs ${needed} bytes, ${free} are free; free some space or choose another place`;
+  throw new FinetuneError('ERR_FILE', message, { path: out, requested: needed, free });
+}
 
 /** Writes what was trained: a PEFT adapter folder, or a complete Hugging Face model folder. */
 export function saveResult(session: Session, source: ModelSource, config: PlanConfig, out: string, options: { overwrite: boolean }): void {

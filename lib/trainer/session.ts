@@ -5,6 +5,7 @@ import { allocate, drySegment, release, type Segment } from '../core/memory.js';
 import { isLinearWeight, type Parameter } from '../core/parameter.js';
 import { Program, type ProgramContext } from '../core/program.js';
 import type { Run } from '../core/run.js';
+import { type Placement, ScratchFolder } from '../core/scratch.js';
 import type { GradientSink } from '../core/sink.js';
 import { Tensor } from '../core/tensor.js';
 import { HostContext } from '../formats/host-ops.js';
@@ -25,6 +26,7 @@ import type { MemoryPlan } from './events.js';
 import { FusedSink } from './fused-sink.js';
 import { NormPass } from './norm-pass.js';
 import { OptimizerState } from './optimizer-state.js';
+import { fixedCheckpointing } from './recomputation.js';
 import { SplitSink } from './split-sink.js';
 import { checkedShape } from './weight-shapes.js';
 import { WholeGradientSink } from './whole-gradient-sink.js';
@@ -74,6 +76,8 @@ export class Session {
   private readonly trainedMemory: Segment;
   private readonly programs: { train: Program; norm: Program | undefined; update: Program | undefined; evaluate: Program };
   private readonly arena: Segment;
+  private readonly inputs: Segment;
+  private readonly scratch: ScratchFolder | undefined;
   private readonly frozenBytes: FrozenBytes;
   private arenaPeak = 0;
   /** Gives back what was allocated so far, newest first. */
@@ -90,11 +94,17 @@ export class Session {
     this.dtype = options.dtype ?? config.dtype;
     const accumulator = this.dtype === 'f64' ? 'f64' : 'f32';
     try {
+      const { offload } = config;
+      if (!dry && (offload.weights || offload.gradients || offload.optimizer || offload.activations))
+        this.scratch = this.own(new ScratchFolder(offloadFolder(config)), (s) => s.dispose());
       const provide = provider(weights, dry, { frozenDtype: options.frozenDtype ?? 'bf16', quantized, path: options.model.modelType });
       this.model = this.own(buildCausalLm(options.model, provide, { accumulator, dry }), (m) => m.dispose());
       const { trained, release: releaseSources } = applyMethod(this.model, config, this.dtype);
       this.trained = trained.map((t) => t.parameter);
-      this.trainedMemory = this.own(materialize(trained, dry, new HostContext(this.device)), release);
+      this.trainedMemory = this.own(
+        materialize(trained, this.placement('weights', 'trained weights'), new HostContext(this.device)),
+        release,
+      );
       releaseSources?.();
       this.frozenBytes = countFrozen(this.model, weights, quantized);
       // The trained copies replace all of the checkpoint: its map, and what had to be copied out of it, are of no use any more.
@@ -102,8 +112,13 @@ export class Session {
       const optimizer = makeOptimizer(config.optimizer, { weightDecayOn: options.weightDecayOn ?? 'matrices', accumulator });
       const { seed, stochasticRounding } = config;
       const tracksNorm = config.fusedClip === 'previous';
-      this.state = this.own(new OptimizerState(optimizer, this.trained, { seed, stochasticRounding, dry, tracksNorm }), (o) => o.dispose());
-      this.accumulate = config.fused ? undefined : this.own(new AccumulateSink(this.trained, accumulator, dry), (a) => a.dispose());
+      const stateMemory = this.placement('optimizer', 'optimizer states');
+      const stateOptions = { seed, stochasticRounding, memory: stateMemory, tracksNorm };
+      this.state = this.own(new OptimizerState(optimizer, this.trained, stateOptions), (o) => o.dispose());
+      const gradientMemory = this.placement('gradients', 'gradients');
+      this.accumulate = config.fused
+        ? undefined
+        : this.own(new AccumulateSink(this.trained, accumulator, gradientMemory), (a) => a.dispose());
       const keepLogitGradient = this.keepsLogitGradient(options.capacity.labelTokens);
       this.sink = this.accumulate ?? fusedSink(this.trained, this.state, { keepLogitGradient });
       this.norm = config.fusedClip === 'exact' ? this.own(new NormPass(this.trained, dry), (n) => n.dispose()) : undefined;
@@ -111,6 +126,11 @@ export class Session {
       this.programs = this.record(options.capacity, accumulator);
       const { bytes } = this.largestProgram();
       this.arena = this.own(dry ? { id: drySegment, bytes } : allocate(bytes, 'arena'), release);
+      const inputBytes = Math.max(this.programs.train.inputBytes, this.programs.norm?.inputBytes ?? 0);
+      this.inputs = this.own(
+        this.scratch && inputBytes > 0 ? this.scratch.map(inputBytes, 'block inputs') : { id: drySegment, bytes: inputBytes },
+        release,
+      );
     } catch (error) {
       this.releaseAll();
       if (weights !== options.weights) weights?.close();
@@ -125,12 +145,27 @@ export class Session {
     return this.config.checkpointing === 'none' && labelTokens * bytesPerLogit <= 4 * this.model.config.hiddenSize;
   }
 
+  private placement(part: 'weights' | 'gradients' | 'optimizer', what: string): Placement {
+    if (this.dry) return 'dry';
+    return this.scratch && this.config.offload[part] ? { folder: this.scratch, what } : part;
+  }
+
   /** Bytes by category. */
   plan(): MemoryPlan {
+    const { offload } = this.config;
+    const weights = this.trainedMemory.bytes;
+    const gradients = (this.accumulate ?? this.norm)?.bytes ?? 0;
+    const optimizer = this.state.bytes;
+    const offloaded = {
+      weightsOffloaded: offload.weights ? weights : 0,
+      gradientsOffloaded: offload.gradients ? gradients : 0,
+      optimizerOffloaded: offload.optimizer ? optimizer : 0,
+      activationsOffloaded: this.inputs.bytes,
+    };
     const parts = {
-      weights: this.trainedMemory.bytes + this.frozenBytes.private,
-      gradients: (this.accumulate ?? this.norm)?.bytes ?? 0,
-      optimizer: this.state.bytes,
+      weights: weights - offloaded.weightsOffloaded + this.frozenBytes.private,
+      gradients: gradients - offloaded.gradientsOffloaded,
+      optimizer: optimizer - offloaded.optimizerOffloaded,
       arena: this.arena.bytes,
       other: this.buffers.bytes + this.model.otherBytes,
     };
@@ -138,6 +173,8 @@ export class Session {
       weightsMapped: this.frozenBytes.mapped,
       quantizationMapped: this.frozenBytes.scalesMapped,
       quantization: this.frozenBytes.scalesPrivate,
+      ...offloaded,
+      offloaded: Object.values(offloaded).reduce((a, b) => a + b, 0),
       ...parts,
       ...this.largestProgram().atPeak,
       total: Object.values(parts).reduce((a, b) => a + b, 0),
@@ -209,7 +246,7 @@ export class Session {
   }
 
   private forwardBackward(batch: Batch, step: number, microBatch: number, sink: GradientSink): void {
-    const { checkpointing } = this.config;
+    const checkpointing = fixedCheckpointing(this.config);
     const context = { sink, seed: this.config.seed, step, microBatch };
     const program = sink === this.sink ? this.programs.train : (this.programs.norm as Program);
     const body = (run: Run) =>
@@ -265,15 +302,16 @@ export class Session {
     this.state.begin(1, 0);
     accumulate?.begin();
     const { device, dtype, sink, norm } = this;
-    const target = { device, dtype };
-    const forwardBackward = (run: Run) => model.forwardBackward(batch, run, config.checkpointing, () => {});
+    const target = { device, dtype, mlpTileRows: config.mlpTileRows };
+    const training = { ...target, offloadsInputs: config.offload.activations };
+    const forwardBackward = (run: Run) => model.forwardBackward(batch, run, fixedCheckpointing(config), () => {});
     const update = (run: Run) => {
       accumulate?.norm(run);
       accumulate?.apply(this.state, run);
     };
     return {
-      train: new Program(target, forwardBackward, { sink, seed: config.seed }),
-      norm: norm && new Program(target, forwardBackward, { sink: norm.sink, seed: config.seed }),
+      train: new Program(training, forwardBackward, { sink, seed: config.seed }),
+      norm: norm && new Program(training, forwardBackward, { sink: norm.sink, seed: config.seed }),
       update: accumulate && new Program(target, update),
       evaluate: new Program(target, (run) => model.loss(batch, run)),
     };
@@ -286,8 +324,18 @@ export class Session {
 
   private run(program: Program, body: (run: Run) => void, context?: ProgramContext): void {
     if (this.dry) throw new FinetuneError('ERR_INTERNAL', 'a dry session cannot run');
-    this.arenaPeak = Math.max(this.arenaPeak, program.run(this.arena, body, context));
+    this.arenaPeak = Math.max(this.arenaPeak, program.run({ arena: this.arena, inputs: this.inputs }, body, context));
   }
+}
+
+/** Where scratch files go. @throws ERR_CONFIG_INVALID where nothing says so */
+function offloadFolder({ offload, out }: PlanConfig): string {
+  const folder = offload.dir ?? out;
+  if (folder !== undefined) return folder;
+  throw new FinetuneError(
+    'ERR_CONFIG_INVALID',
+    'offload.dir: offloading needs a folder for its scratch files where there is no out; set it',
+  );
 }
 
 /** Updates in the epilogue where the optimizer has a rule for it, on one whole gradient after the other elsewhere. */

@@ -18,7 +18,7 @@ import type { TrainEvent, TrainResult } from './events.js';
 import { assertFits } from './memory-limit.js';
 import { planRun, reportOf } from './plan.js';
 import { ProgressClock } from './progress-clock.js';
-import { saveResult } from './save-result.js';
+import { assertRoom, saveResult } from './save-result.js';
 import { Session } from './session.js';
 
 /** How the loop talks to whoever started it. */
@@ -56,20 +56,22 @@ export async function runTraining(config: TrainConfig, hooks: TrainHooks): Promi
   }
 }
 
-async function prepare(config: TrainConfig, source: ModelSource, hooks: TrainHooks): Promise<Prepared> {
+async function prepare(asked: TrainConfig, source: ModelSource, hooks: TrainHooks): Promise<Prepared> {
   const model = readModelConfig(source.config, source.path);
-  const data = await loadData(config, source);
+  const data = await loadData(asked, source);
   checkTokens(data.all, model, source.path);
-  const train = batchPlan(data.train, config, config.shuffle);
-  const validation =
-    data.validation.length > 0 ? batchPlan(data.validation, { ...config, gradientAccumulationSteps: 1 }, false) : undefined;
+  const train = batchPlan(data.train, asked, asked.shuffle);
+  const validation = data.validation.length > 0 ? batchPlan(data.validation, { ...asked, gradientAccumulationSteps: 1 }, false) : undefined;
   const capacity = largest(train.capacity, validation?.capacity);
 
-  assertFits(planRun(config, source, capacity), config.memoryLimit);
+  const planned = planRun(asked, source, capacity);
+  assertFits(planned, asked.memoryLimit);
+  const config = { ...asked, checkpointing: planned.checkpointing };
   const checkpoints = new Checkpoints(config);
   const memory = memoryMeter();
   const session = new Session({ config, model, weights: source.weights, capacity, dry: false });
   try {
+    assertRoom(session, config, config.out);
     const state = checkpoints.start(session, data.hash);
     const steps = totalSteps(train, config);
     hooks.emit({

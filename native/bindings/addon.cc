@@ -240,6 +240,17 @@ Napi::Value map(const Napi::CallbackInfo& info) {
   });
 }
 
+// mapScratch(path, bytes): a writable segment kept by a file without a name.
+Napi::Value map_scratch_file(const Napi::CallbackInfo& info) {
+  return guard(info.Env(), [&]() -> Napi::Value {
+    const double bytes = info[1].As<Napi::Number>().DoubleValue();
+    if (!(bytes > 0 && bytes <= 9007199254740992.0)) fail("ERR_SHAPE", "a scratch file's bytes must be 1 to 2^53");
+    const SegmentId id = map_scratch(info[0].As<Napi::String>().Utf8Value(), static_cast<size_t>(bytes));
+    instance(info.Env()).segments.insert(id);
+    return Napi::Number::New(info.Env(), static_cast<double>(id));
+  });
+}
+
 Napi::Value release(const Napi::CallbackInfo& info) {
   return guard(info.Env(), [&]() -> Napi::Value {
     const SegmentId id = info[0].As<Napi::Number>().Int64Value();
@@ -270,7 +281,7 @@ Napi::Value copy(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value memory(const Napi::CallbackInfo& info) {
-  static const char* const kNames[] = {"weights", "gradients", "optimizer", "arena", "other", "mapped"};
+  static const char* const kNames[] = {"weights", "gradients", "optimizer", "arena", "other", "mapped", "offloaded"};
   const MemoryStatistics s = memory_statistics();
   Napi::Object result = Napi::Object::New(info.Env());
   Napi::Object current = Napi::Object::New(info.Env()), peak = Napi::Object::New(info.Env());
@@ -331,6 +342,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("workspaceBytes", Napi::Function::New(env, workspace_bytes));
   exports.Set("allocate", Napi::Function::New(env, allocate));
   exports.Set("map", Napi::Function::New(env, map));
+  exports.Set("mapScratch", Napi::Function::New(env, map_scratch_file));
   exports.Set("release", Napi::Function::New(env, release));
   exports.Set("read", Napi::Function::New(env, copy<false>));
   exports.Set("write", Napi::Function::New(env, copy<true>));

@@ -28,7 +28,7 @@ struct Slot {
   char* data = nullptr;
   size_t bytes = 0;
   SegmentCategory category = SegmentCategory::other;
-  bool used = false, mapped = false;
+  bool used = false, mapped = false, writable = true;
   int64_t generation = 0;
 };
 
@@ -77,7 +77,24 @@ void free_pages(char* data, size_t bytes) {
 #endif
 }
 
-SegmentId insert(Table& t, char* data, size_t bytes, SegmentCategory category, bool mapped) {
+#if !defined(_WIN32)
+// Blocks of the disk for all of a file, which then has this size; 0 or an errno.
+int reserve(int fd, size_t bytes) {
+#if defined(__APPLE__)
+  fstore_t store = {F_ALLOCATEALL, F_PEOFPOSMODE, 0, static_cast<off_t>(bytes), 0};
+  if (fcntl(fd, F_PREALLOCATE, &store) != 0) return errno;
+  return ftruncate(fd, static_cast<off_t>(bytes)) == 0 ? 0 : errno;
+#else
+  int result;
+  do result = posix_fallocate(fd, 0, static_cast<off_t>(bytes));
+  while (result == EINTR);
+  return result;
+#endif
+}
+#endif
+
+SegmentId insert(Table& t, char* data, size_t bytes, SegmentCategory category) {
+  const bool mapped = category == SegmentCategory::mapped || category == SegmentCategory::offloaded;
   int64_t index;
   if (!t.free_slots.empty()) {
     index = t.free_slots.back();
@@ -92,6 +109,7 @@ SegmentId insert(Table& t, char* data, size_t bytes, SegmentCategory category, b
   s.bytes = bytes;
   s.category = category;
   s.mapped = mapped;
+  s.writable = category != SegmentCategory::mapped;
   s.used = true;
   const int c = static_cast<int>(category);
   t.statistics.current[c] += static_cast<int64_t>(bytes);
@@ -122,7 +140,7 @@ SegmentId allocate_segment(size_t bytes, SegmentCategory category) {
   if (t.fail_after >= 0) --t.fail_after;
   if (!injected) data = allocate_pages(bytes == 0 ? 1 : bytes);
   if (data == nullptr) fail("ERR_OUT_OF_MEMORY", "could not allocate " + std::to_string(bytes) + " bytes");
-  return insert(t, data, bytes, category, false);
+  return insert(t, data, bytes, category);
 }
 
 SegmentId map_file(const std::string& path) {
@@ -153,7 +171,30 @@ SegmentId map_file(const std::string& path) {
 #endif
   Table& t = table();
   std::lock_guard<std::mutex> lock(t.mutex);
-  return insert(t, static_cast<char*>(data), bytes, SegmentCategory::mapped, true);
+  return insert(t, static_cast<char*>(data), bytes, SegmentCategory::mapped);
+}
+
+SegmentId map_scratch(const std::string& path, size_t bytes) {
+#if defined(_WIN32)
+  (void)bytes;
+  fail("ERR_FILE", path + ": scratch files are not supported on Windows");
+#else
+  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (fd < 0) fail("ERR_FILE", path + ": cannot be made: " + std::strerror(errno));
+  unlink(path.c_str());
+  const int reserved = reserve(fd, bytes);
+  if (reserved != 0) {
+    close(fd);
+    fail("ERR_FILE", path + ": cannot reserve " + std::to_string(bytes) + " bytes: " + std::strerror(reserved));
+  }
+  void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  const int error = errno;
+  close(fd);
+  if (data == MAP_FAILED) fail("ERR_FILE", path + ": cannot be mapped: " + std::strerror(error));
+  Table& t = table();
+  std::lock_guard<std::mutex> lock(t.mutex);
+  return insert(t, static_cast<char*>(data), bytes, SegmentCategory::offloaded);
+#endif
 }
 
 void release_segment(SegmentId id) {
@@ -181,7 +222,7 @@ SegmentView segment(SegmentId id) {
   Table& t = table();
   std::lock_guard<std::mutex> lock(t.mutex);
   const Slot& s = find(t, id);
-  return {s.data, s.bytes, !s.mapped};
+  return {s.data, s.bytes, s.writable};
 }
 
 MemoryStatistics memory_statistics() {

@@ -1,6 +1,7 @@
 #pragma once
-// Memory that tensors point into: heap segments and read-only file maps, by id with a generation, so that a stale id is an
-// error and not a wild pointer. The id table is process-wide: workers share it; each environment frees what it made.
+// Memory that tensors point into: heap segments, read-only file maps and writable maps of scratch files, by id with a
+// generation, so that a stale id is an error and not a wild pointer. The id table is process-wide: workers share it; each
+// environment frees what it made.
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -9,7 +10,7 @@ namespace nft {
 
 using SegmentId = int64_t;  // slot + generation * 2^20; exact in a double
 
-enum class SegmentCategory : int32_t { weights, gradients, optimizer, arena, other, mapped, count };
+enum class SegmentCategory : int32_t { weights, gradients, optimizer, arena, other, mapped, offloaded, count };
 
 struct SegmentView {
   char* data;
@@ -20,8 +21,12 @@ struct SegmentView {
 SegmentId allocate_segment(size_t bytes,
                            SegmentCategory category);  // zero-filled, 64-byte aligned; throws ERR_OUT_OF_MEMORY
 SegmentId map_file(const std::string& path);           // read-only; throws ERR_FILE
-void release_segment(SegmentId id);                    // throws ERR_DISPOSED when already released
-SegmentView segment(SegmentId id);                     // throws ERR_DISPOSED
+// Zero-filled and writable, kept by a new file at `path` that has no name any more when this returns: however the process
+// ends, the system takes its space back. All of it is reserved here, so that no later write finds the disk full; throws
+// ERR_FILE.
+SegmentId map_scratch(const std::string& path, size_t bytes);
+void release_segment(SegmentId id);  // throws ERR_DISPOSED when already released
+SegmentView segment(SegmentId id);   // throws ERR_DISPOSED
 
 struct MemoryStatistics {
   int64_t current[static_cast<int>(SegmentCategory::count)];

@@ -99,6 +99,24 @@ TEST(segments, maps_files_read_only) {
   CHECK(error_code([] { map_file("/"); }) == "ERR_FILE");
 }
 
+TEST(segments, scratch_files_are_zeroed_writable_and_have_no_name) {
+  const TemporaryFile taken("x");
+  const std::string path = taken.path + ".scratch";
+  const int64_t heap = memory_statistics().heap_current;
+  const SegmentId id = map_scratch(path, 10000);
+  const SegmentView v = segment(id);
+  CHECK(v.bytes == 10000 && v.writable && v.data[0] == 0 && v.data[9999] == 0);
+  CHECK(access(path.c_str(), F_OK) != 0);
+  std::memset(v.data, 7, v.bytes);
+  CHECK(current(SegmentCategory::offloaded) == 10000 && memory_statistics().heap_current == heap);
+  release_segment(id);
+  CHECK(current(SegmentCategory::offloaded) == 0);
+  CHECK(error_code([&] { map_scratch(taken.path, 10); }) == "ERR_FILE");  // exists already
+  CHECK(error_code([&] { map_scratch(taken.path + "/no/folder", 10); }) == "ERR_FILE");
+  CHECK(error_code([&] { map_scratch(path, size_t{1} << 60); }) == "ERR_FILE");
+  CHECK(access(path.c_str(), F_OK) != 0);
+}
+
 TEST(segments, threads_may_allocate_at_once) {
   const int64_t before = current(SegmentCategory::other);
   std::vector<std::thread> threads;

@@ -33,6 +33,11 @@ export const report: PlanReport = {
     transient: 200_000,
     workspace: 100_000,
     other: 40_000,
+    weightsOffloaded: 0,
+    gradientsOffloaded: 0,
+    optimizerOffloaded: 0,
+    activationsOffloaded: 0,
+    offloaded: 0,
     total: 1_000_000,
   },
 };

@@ -15,6 +15,8 @@ interface Finished {
   stderr: string;
 }
 
+const offloadFlags = ['weights', 'gradients', 'optimizer', 'activations'].map((part) => `--offload-${part}`);
+
 /** Starts `node-finetune train` on a tiny model; calls onEvent with every NDJSON line. */
 function startTraining(folder: string, flags: string[], onEvent: (event: { type: string; step?: number }, child: ChildProcess) => void) {
   const args = [
@@ -74,11 +76,14 @@ describe.skipIf(!existsSync(main))('node-finetune train as a process', () => {
     expect(existsSync(join(folder, 'out', 'adapter_config.json'))).toBe(true);
   });
 
-  it('kill -9 at any moment loses no finished checkpoint', async () => {
+  it.each<[string, string[], number[]]>([
+    ['in memory', [], [0, 1, 3, 7, 12]],
+    ['in scratch files', ['--method', 'full', '--checkpointing', 'block', ...offloadFlags], [0, 5]],
+  ])('kill -9 at any moment loses no finished checkpoint: %s', async (_name, settings, delays) => {
     const folder = temporaryFolder();
-    const flags = ['--max-steps', '100000', '--set', 'checkpoint.everySteps=1', '--set', 'checkpoint.keep=3'];
+    const flags = ['--max-steps', '100000', '--set', 'checkpoint.everySteps=1', '--set', 'checkpoint.keep=3', ...settings];
     let last = 0;
-    for (const delayMs of [0, 1, 3, 7, 12]) {
+    for (const delayMs of delays) {
       let reached = 0;
       const killed = await startTraining(folder, last > 0 ? [...flags, '--resume'] : flags, (event, child) => {
         if (event.type !== 'checkpoint') return;
@@ -89,12 +94,14 @@ describe.skipIf(!existsSync(main))('node-finetune train as a process', () => {
       const names = readdirSync(join(folder, 'out', 'checkpoints')).filter((name) => name.startsWith('checkpoint-'));
       const newest = Math.max(...names.map((name) => Number(name.slice('checkpoint-'.length))));
       expect(newest).toBeGreaterThanOrEqual(reached);
+      // Scratch files have no name that could be left behind.
+      expect(readdirSync(join(folder, 'out'))).toEqual(['checkpoints']);
       last = newest;
     }
     // Every one that is there can be resumed from.
     for (const name of readdirSync(join(folder, 'out', 'checkpoints')).filter((n) => n.startsWith('checkpoint-'))) {
       const step = Number(name.slice('checkpoint-'.length));
-      const flagsOfOne = ['--max-steps', String(step + 1), '--resume', join(folder, 'out', 'checkpoints', name)];
+      const flagsOfOne = ['--max-steps', String(step + 1), ...settings, '--resume', join(folder, 'out', 'checkpoints', name)];
       const resumed = await startTraining(folder, flagsOfOne, () => {});
       expect(resumed.code, resumed.stderr).toBe(0);
     }

@@ -25,7 +25,7 @@ function stateBytes(settings: object): string {
   if (!config.success) return '-';
   const optimizer = makeOptimizer(config.data, { weightDecayOn: 'all', accumulator: 'f32' });
   const weight = new Parameter('layers.0.w.weight', Tensor.dry('f32', shape));
-  const state = new OptimizerState(optimizer, [weight], { seed: 0, stochasticRounding: true, dry: true });
+  const state = new OptimizerState(optimizer, [weight], { seed: 0, stochasticRounding: true, memory: 'dry' });
   return String(Number((state.bytes / 2 ** 20).toFixed(5)));
 }
 

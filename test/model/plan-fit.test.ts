@@ -26,6 +26,23 @@ describe.skipIf(!hasShared)('planFit', () => {
     expect(proposals[0]?.plan).toMatchObject({ maxLength: 512 });
   });
 
+  it('groups blocks where single ones do not fit', () => {
+    const long = { ...lora, batchSize: 1 };
+    const total = (checkpointing: 'block' | number) => plan({ ...long, checkpointing }).bytes.total;
+    expect(total(2)).toBeLessThan(total('block'));
+    expect(planFit({ ...long, checkpointing: 'block' }, total(2))[0]?.config).toEqual({ ...long, checkpointing: 2 });
+  });
+
+  it('checkpointing auto is the least recomputation within memoryLimit', () => {
+    const total = (checkpointing: 'none' | 'block') => plan({ ...lora, checkpointing }).bytes.total;
+    const chosen = (memoryLimit: number) => plan({ ...lora, checkpointing: 'auto', memoryLimit });
+    expect(chosen(total('none'))).toEqual(plan({ ...lora, checkpointing: 'none' }));
+    expect(chosen(total('none') - 1)).toEqual(plan({ ...lora, checkpointing: 'block' }));
+    // Nothing fits: the smallest, which the run then refuses.
+    const least = Math.min(...(['none', 'block', 2] as const).map((checkpointing) => plan({ ...lora, checkpointing }).bytes.total));
+    expect(chosen(1000).bytes.total).toBeLessThanOrEqual(least);
+  });
+
   it('keeps the step of a batch that it splits', () => {
     const limit = plan({ ...lora, batchSize: 1, gradientAccumulationSteps: 4 }).bytes.total;
     const split = planFit(lora, limit).find(({ config }) => config.batchSize === 1);

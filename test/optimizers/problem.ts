@@ -39,7 +39,7 @@ export class Problem {
       return new Parameter(name, Tensor.from(accumulator, shape, values, 'weights', name));
     });
     this.gradients = this.parameters.map((p) => Tensor.allocate(accumulator, p.shape, 'gradients'));
-    this.state = new OptimizerState(optimizer, this.parameters, { seed: 1, stochasticRounding: false, dry: false });
+    this.state = new OptimizerState(optimizer, this.parameters, { seed: 1, stochasticRounding: false, memory: 'optimizer' });
     this.state.begin(1, 0);
     this.program = new Program(arithmetic, (run) => this.apply(run));
     this.arena = allocate(this.program.bytes, 'arena');

@@ -95,7 +95,10 @@ describe.each(models)('%s', (model) => {
   });
 
   it.each(Object.entries(trainings))('%s: recomputing activations changes no bit', (_name, settings) => {
-    expect(trained(model, { ...settings, checkpointing: 'block' })).toEqual(trained(model, { ...settings, checkpointing: 'none' }));
+    const kept = trained(model, { ...settings, checkpointing: 'none' });
+    // Only gemma2 has blocks enough, four: 3 leaves a group of one.
+    for (const checkpointing of model === 'gemma2' ? (['block', 3] as const) : (['block'] as const))
+      expect(trained(model, { ...settings, checkpointing })).toEqual(kept);
   });
 
   it('in bf16 too', () => {

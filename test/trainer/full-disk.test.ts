@@ -1,23 +1,8 @@
-import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it } from 'vitest';
+import { smallDisk } from './small-disk.js';
 import { smallRun, temporaryFolder, trainHere } from './training.js';
-
-/** Mounts a file system of `kib` KiB; undefined where the process may not (it has to be root on Linux). */
-function smallDisk(folder: string, options: string): string | undefined {
-  const disk = join(folder, 'disk');
-  mkdirSync(disk);
-  try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', options, 'tmpfs', disk], { stdio: 'ignore' });
-  } catch {
-    return undefined;
-  }
-  onTestFinished(() => {
-    execFileSync('umount', [disk]);
-  });
-  return disk;
-}
 
 describe('a disk that does not take the result', () => {
   it('full: a typed error, finished checkpoints stay, nothing half-written', async ({ skip }) => {
@@ -32,6 +17,15 @@ describe('a disk that does not take the result', () => {
       expect(name).toMatch(/^checkpoint-\d+$/);
       expect(existsSync(join(input.out, 'checkpoints', name, 'trainer_state.json'))).toBe(true);
     }
+  });
+
+  it('too small for the result: refused before the first step', async ({ skip }) => {
+    const disk = smallDisk(temporaryFolder(), 'size=16k');
+    if (!disk) skip('mounting a small file system is not permitted here');
+    const input = { ...smallRun(temporaryFolder()), out: join(disk as string, 'out'), method: { type: 'full' as const } };
+    const refused = { code: 'ERR_FILE', message: expect.stringMatching(/the result needs \d+ bytes, \d+ are free/) };
+    await expect(trainHere(input)).rejects.toMatchObject(refused);
+    expect(readdirSync(disk as string)).toEqual([]);
   });
 
   it('read-only: a typed error', async ({ skip }) => {

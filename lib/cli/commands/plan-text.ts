@@ -27,7 +27,20 @@ export function planText(report: PlanReport): string {
   const mapped = bytes.weightsMapped
     ? `\n${formatBytes(bytes.weightsMapped)}${scales} of frozen weights stay in the model file, in the system's cache, which others can take back.\n`
     : '';
-  return `${describePlan(report)}\n\n${table}${mapped}`;
+  return `${describePlan(report)}\n\n${table}${mapped}${offloadedText(report)}`;
+}
+
+/** What lies in scratch files. */
+function offloadedText({ bytes }: PlanReport): string {
+  if (bytes.offloaded === 0) return '';
+  const parts = [
+    ['trained weights', bytes.weightsOffloaded],
+    ['gradients', bytes.gradientsOffloaded],
+    ['optimizer state', bytes.optimizerOffloaded],
+    ['block inputs', bytes.activationsOffloaded],
+  ] as const;
+  const list = parts.filter(([, size]) => size > 0).map(([name, size]) => `${name} ${formatBytes(size)}`);
+  return `\n${formatBytes(bytes.offloaded)} lie in scratch files on the disk, in the system's cache, which others can take back: ${list.join(', ')}.\n`;
 }
 
 /** What a plan was made for, in two lines. */

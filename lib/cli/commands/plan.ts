@@ -26,6 +26,8 @@ const planned = [
   'device',
   'threads',
   'checkpointing',
+  'mlpTileRows',
+  'offload',
   'memoryLimit',
 ];
 
@@ -101,7 +103,7 @@ export function proposalsText(proposals: Proposal[], asked: PlanConfigInput): st
     plan.dtype,
     String(plan.batchSize),
     String(plan.maxLength),
-    plan.checkpointing,
+    String(plan.checkpointing),
     differences(config, asked).join(' ') || '(as asked)',
   ]);
   const right = (title: string) => ({ title, align: 'right' as const });
