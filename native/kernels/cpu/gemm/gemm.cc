@@ -61,8 +61,10 @@ Plan make_plan(int64_t rows, int64_t col_panels, int64_t steps, int threads) {
   p.max_cols = b_panel == 0 ? p.col_panels : min64(p.col_panels, col_limit(threads) / b_panel);
   p.several_passes = steps > kPassSteps;
   p.max_rows = p.several_passes ? min64(p.row_panels, kWaitingPanels * ceil_div(threads, 4)) : p.row_panels;
-  // The bounds and not the products: chunk * a_panel can fall when inner grows, and a longer batch must never need less.
-  p.a_bytes = min64(kCachedBytes, p.row_panels * a_panel);
+  // The bounds and not the products: chunk * a_panel can fall when inner grows, and a longer batch must never need less. Nor
+  // may rows that are shared out need less than the most that are not.
+  const int64_t unshared = min64(p.row_panels, kRowShare * threads), share = ceil_div(p.row_panels, threads);
+  p.a_bytes = min64(kCachedBytes, (share > unshared ? share : unshared) * a_panel);
   p.b_bytes = min64(col_limit(threads), p.col_panels * b_panel);
   p.tile_bytes = p.several_passes ? p.max_rows * p.max_cols * kTileSize * 4 : 0;
   return p;
