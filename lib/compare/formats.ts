@@ -43,7 +43,9 @@ function markdown(all: readonly ComparisonRow[], caption: Caption): string {
     const columns = shownColumns(rows);
     return `${title ? `**${title}**\n\n` : ''}${markdownTable(columns, cells(columns, rows))}`;
   });
-  return `${[...tables, ...footnotes(all).map((line) => line.replace(/^\*/, '\\*')), caption].join('\n\n')}\n`;
+  // A line that begins with one of these would be an item of a list.
+  const notes = footnotes(all).map((line) => line.replace(/^[*+-]/, '\\$&'));
+  return `${[...tables, ...notes, caption].join('\n\n')}\n`;
 }
 
 const cells = (columns: readonly ComparisonColumn[], rows: readonly ComparisonRow[]) => rows.map((row) => columns.map((c) => c.text(row)));

@@ -163,6 +163,9 @@ describe('the formats', () => {
     );
     expect(table).toBe('| a      |   b |\n| ------ | --: |\n| x\\|y\\* |   1 |');
     expect(print('markdown')).toContain('**Methods**\n\n| method');
+    // Notes are paragraphs, not items of lists.
+    expect(print('markdown')).toContain('\n\\* Computed');
+    expect(print('markdown')).toContain('\n\\+ quantized base, lora: ');
   });
 
   it('svg: well-formed, alone, readable on light and dark', () => {
