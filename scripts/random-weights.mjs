@@ -18,10 +18,11 @@ function shapesOf(config) {
     ['model.embed_tokens.weight', [config.vocab_size, c]],
     ...layers.flatMap((i) => Object.entries(block).map(([name, shape]) => [`model.layers.${i}.${name}`, shape])),
     ['model.norm.weight', [c]],
+    ...(config.tie_word_embeddings ? [] : [['lm_head.weight', [config.vocab_size, c]]]),
   ]);
 }
 
-/** Writes weights for a config.json with tied embeddings: norm weights 1, everything else normal. The same seed, the same bytes. */
+/** Writes weights for a config.json: norm weights 1, everything else normal. The same seed, the same bytes. */
 export async function writeRandomWeights(path, config, { seed, standardDeviation, dtype = 'f32' }) {
   const { Tensor } = await import('../dist/core/tensor.js');
   const { nameStream, randomKey } = await import('../dist/core/rng.js');

@@ -16,6 +16,8 @@ export function assertFits(report: PlanReport, limitBytes: number | undefined): 
     report.maxLength > 256 && `maxLength ${Math.floor(report.maxLength / 2)} halves them too`,
     report.method === 'full' && !report.fused && 'optimizer lomo keeps neither gradients nor state; method lora trains adapters only',
     report.dtype === 'f32' && 'dtype bf16 halves activations',
+    bytes.weights + bytes.optimizer > bytes.total / 2 &&
+      'offload.weights and offload.optimizer put trained weights and states in a file on the disk, which is slower',
   ].filter((s): s is string => s !== false);
   throw new FinetuneError(
     'ERR_OUT_OF_MEMORY',
