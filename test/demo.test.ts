@@ -1,6 +1,7 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { describe, expect, it } from 'vitest';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it, vi } from 'vitest';
 import { agrees } from '../lib/compare/columns.js';
 import { trainingVariants } from '../lib/compare/variants.js';
 import { type DemoResult, demoData, demoQuestions, runDemo } from '../lib/demo.js';
@@ -13,6 +14,13 @@ const measurable = trainingVariants()
 const folders = () => readdirSync(tmpdir()).filter((name) => name.startsWith('node-finetune-demo-'));
 
 describe('the demonstration', () => {
+  // A folder of its own: other tests run demonstrations at the same time.
+  const temporary = mkdtempSync(join(tmpdir(), 'node-finetune-test-'));
+  vi.stubEnv('TMPDIR', temporary);
+  afterAll(() => {
+    vi.unstubAllEnvs();
+    rmSync(temporary, { recursive: true });
+  });
   const before = folders();
   let text = '';
   let result: DemoResult;
