@@ -4,9 +4,12 @@ import { methodNames } from '../methods/index.js';
 import { adafactor } from './adafactor.js';
 import { adalomo } from './adalomo.js';
 import { adamw } from './adamw.js';
+import { badam } from './badam.js';
 import type { LearningRate, OptimizerContext, OptimizerDefinition } from './definition.js';
 import { lion } from './lion.js';
+import { lisa } from './lisa.js';
 import { lomo } from './lomo.js';
+import { mezo } from './mezo.js';
 import type { Optimizer } from './optimizer.js';
 import { sgd } from './sgd.js';
 import { signsgd } from './signsgd.js';
@@ -20,6 +23,9 @@ const registry = [
   signsgd,
   adafactor,
   adalomo,
+  badam,
+  lisa,
+  mezo,
 ] as const;
 
 /** Settings of every optimizer, told apart by `type`. */

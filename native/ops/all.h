@@ -9,6 +9,7 @@
 #include "linear_cross_entropy.h"
 #include "logit_difference.h"
 #include "optimizer_update.h"
+#include "perturb.h"
 #include "quantize.h"
 #include "reduce.h"
 #include "rms_norm.h"

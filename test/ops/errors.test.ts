@@ -40,7 +40,7 @@ function dryArgs(c: OpCase): Record<string, Tensor | number> {
 
 const takesAnyType = new Set(['gather_rows x', 'scatter_rows x', 'index_copy x', 'pack_nf4 codes', 'pack_nf4 absmax']);
 /** A shape by itself: nothing else depends on it. */
-const takesAnyShape = new Set(['fill y', 'random_fill y', 'sum_of_squares x', 'rope_inplace x', 'sample_token logits']);
+const takesAnyShape = new Set(['fill y', 'random_fill y', 'perturb weight', 'sum_of_squares x', 'rope_inplace x', 'sample_token logits']);
 
 describe.each(await loadSuites())('$op', (suite) => {
   const c = suite.cases.length > 0 ? fullest(suite) : undefined;
@@ -53,7 +53,7 @@ describe.each(await loadSuites())('$op', (suite) => {
   });
   it.each(fields.filter((f) => !takesAnyType.has(`${op} ${f.name}`)))('wrong type of $name', ({ key, name }) => {
     const args = dryArgs(c as OpCase);
-    // Bytes in a state are 8-bit codes.
+    // Bytes in a state are codes.
     const wrong = name.startsWith('state') ? 'i32' : 'u8';
     const error = errorOf(() => call({ ...args, [key]: Tensor.dry(wrong, (args[key] as Tensor).shape, key) }));
     expect(error.code).toBe('ERR_DTYPE');

@@ -27,6 +27,20 @@ export const trainings: Record<string, Settings> = {
   'full signsgd': { method: { type: 'full' }, optimizer: { type: 'signsgd' } },
   'lora signum': { method: { type: 'lora', rank: 4 }, optimizer: { type: 'signsgd', momentum: 0.9 } },
   'full fused adamw with 8-bit moments': { method: { type: 'full' }, optimizer: { type: 'adamw', fused: true, stateDtype: '8bit' } },
+  'full adamw with 4-bit moments': { method: { type: 'full' }, optimizer: { type: 'adamw', stateDtype: '4bit' } },
+  'full badam': { method: { type: 'full' }, optimizer: { type: 'badam', switchEvery: 3 } },
+  'full fused badam with embedding and head': {
+    method: { type: 'full' },
+    optimizer: { type: 'badam', switchEvery: 2, blockOrder: 'ascending', includeEmbedding: true, includeHead: true, fused: true },
+  },
+  'full lisa': { method: { type: 'full' }, optimizer: { type: 'lisa', switchEvery: 2, sampledLayers: 1 } },
+  'full fused lisa clipped exactly': {
+    method: { type: 'full' },
+    optimizer: { type: 'lisa', switchEvery: 1, sampledLayers: 1, fused: true, exactClip: true },
+    maxGradNorm: 0.5,
+  },
+  'full mezo': { method: { type: 'full' }, optimizer: { type: 'mezo' } },
+  'lora mezo': { method: { type: 'lora', rank: 4 }, optimizer: { type: 'mezo', perturbation: 1e-2 } },
   'full adafactor': { method: { type: 'full' }, optimizer: { type: 'adafactor' } },
   'full adalomo': { method: { type: 'full' }, optimizer: { type: 'adalomo' } },
   'full lomo clipped by the norm before': {

@@ -6,6 +6,7 @@
 #include "../../core/context.h"
 #include "../../core/rng.h"
 #include "access.h"
+#include "normal.h"
 
 namespace nft::ref {
 
@@ -43,10 +44,7 @@ void random_fill(const RandomFill& a, Context&) {
     if (a.kind == 0) {
       value = a.low + (a.high - a.low) * rng::uniform(key, i);
     } else {
-      const uint64_t bits = rng::bits(key, i);
-      const double u = static_cast<double>((bits >> 40) + 1) * 0x1p-24;
-      const double v = static_cast<double>((bits >> 16) & 0xFFFFFF) * 0x1p-24;
-      value = a.low + a.high * std::sqrt(-2 * std::log(u)) * std::cos(2 * 3.14159265358979323846 * v);
+      value = a.low + a.high * normal(key, i);
     }
     set(a.y, static_cast<int64_t>(i), value);
   }

@@ -22,38 +22,49 @@ void store_weight(const Tensor& weight, int64_t stochastic_rounding, int64_t see
     set(weight, i, value);
 }
 
-static std::vector<double> load_state(const Tensor& state, const Tensor& absmax, int index) {
-  std::vector<double> x(static_cast<size_t>(state.present ? state.num_elements() : 0));
-  for (size_t k = 0; k < x.size(); ++k) {
-    const int64_t i = static_cast<int64_t>(k);
-    x[k] = at(state, i);
-    if (updates::is_coded(state))
-      x[k] = updates::decode_state(updates::map_of(index), static_cast<uint8_t>(x[k]), at(absmax, i / updates::kStateBlock));
+// Elements of the weight whose states these are, in row-major order.
+static std::vector<double> load_state(const UpdateRule& r, const Tensor& state, const Tensor& absmax, int index,
+                                      int64_t count) {
+  std::vector<double> x(static_cast<size_t>(state.present ? count : 0));
+  if (!updates::is_coded(state)) {
+    for (size_t i = 0; i < x.size(); ++i) x[i] = at(state, static_cast<int64_t>(i));
+    return x;
   }
+  updates::with_state_map(r.state_bits, index, [&](const auto& map) {
+    for (int64_t i = 0; i < count; ++i) {
+      const int code = updates::code_at(map, state.as<uint8_t>(), i);
+      x[static_cast<size_t>(i)] = static_cast<double>(map.value[code]) * at(absmax, i / map.kBlock);
+    }
+  });
   return x;
 }
 
-static void store_state(const Tensor& state, const Tensor& absmax, int index, const std::vector<double>& x) {
+static void store_state(const UpdateRule& r, const Tensor& state, const Tensor& absmax, int index,
+                        const std::vector<double>& x) {
   const int64_t n = static_cast<int64_t>(x.size());
   if (!updates::is_coded(state)) {
     for (int64_t i = 0; i < n; ++i) set(state, i, x[static_cast<size_t>(i)]);
     return;
   }
-  for (int64_t begin = 0; begin < n; begin += updates::kStateBlock) {
-    const int64_t end = std::min(n, begin + updates::kStateBlock);
-    double largest = 0;
-    for (int64_t i = begin; i < end; ++i) largest = std::max(largest, std::fabs(x[static_cast<size_t>(i)]));
-    set(absmax, begin / updates::kStateBlock, largest);
-    for (int64_t i = begin; i < end; ++i)
-      state.as<uint8_t>()[i] = updates::encode_state(updates::map_of(index), x[static_cast<size_t>(i)], largest);
-  }
+  updates::with_state_map(r.state_bits, index, [&](const auto& map) {
+    for (int64_t begin = 0; begin < n; begin += map.kBlock) {
+      const int64_t end = std::min(n, begin + map.kBlock);
+      double largest = 0;
+      for (int64_t i = begin; i < end; ++i) largest = std::max(largest, std::fabs(x[static_cast<size_t>(i)]));
+      set(absmax, begin / map.kBlock, largest);
+      for (int64_t i = begin; i < end; ++i)
+        updates::set_code(map, state.as<uint8_t>(), i, updates::encode_state(map, x[static_cast<size_t>(i)], largest));
+    }
+  });
 }
 
 void update(const UpdateRule& r, const Tensor& weight, const Matrix& grad) {
   updates::with_rule<double>(r, [&](const auto& rule) {
-    std::vector<double> state0 = load_state(r.state0, r.absmax0, 0), state1 = load_state(r.state1, r.absmax1, 1);
+    const int64_t count = weight.num_elements();
+    std::vector<double> state0 = load_state(r, r.state0, r.absmax0, 0, count);
+    std::vector<double> state1 = load_state(r, r.state1, r.absmax1, 1, count);
     double squares = 0;
-    for (int64_t i = 0; i < weight.num_elements(); ++i) {
+    for (int64_t i = 0; i < count; ++i) {
       squares += grad[i] * grad[i];
       double unused0 = 0, unused1 = 0;
       double& s0 = rule.kStates > 0 ? state0[static_cast<size_t>(i)] : unused0;
@@ -62,8 +73,8 @@ void update(const UpdateRule& r, const Tensor& weight, const Matrix& grad) {
                    rule.apply(at(weight, i), updates::update_gradient<double>(r, grad[i]), s0, s1));
     }
     if (r.grad_squares.present) set(r.grad_squares, 0, at(r.grad_squares, 0) + squares);
-    if (rule.kStates > 0) store_state(r.state0, r.absmax0, 0, state0);
-    if (rule.kStates > 1) store_state(r.state1, r.absmax1, 1, state1);
+    if (rule.kStates > 0) store_state(r, r.state0, r.absmax0, 0, state0);
+    if (rule.kStates > 1) store_state(r, r.state1, r.absmax1, 1, state1);
   });
 }
 
