@@ -35,15 +35,17 @@ export interface TrainConfig extends PlanConfig {
 }
 
 /** How fused updates clip the global norm, if they do. */
-export function fusedClipOf({ exactClip, previousNormClip }: OptimizerConfig): 'exact' | 'previous' | undefined {
-  return exactClip ? 'exact' : previousNormClip ? 'previous' : undefined;
+export function fusedClipOf(config: OptimizerConfig): 'exact' | 'previous' | undefined {
+  if (!('exactClip' in config)) return undefined;
+  return config.exactClip ? 'exact' : config.previousNormClip ? 'previous' : undefined;
 }
 
 /** Fills in what depends on other settings. Expects a configuration that validate.ts accepted. */
 export function resolveDefaults(config: ParsedConfig): PlanConfig {
   const { method, learningRate, memoryLimit, maxGradNorm, ...rest } = config;
-  const fused = optimizerOf(config.optimizer).isFused(config.optimizer);
-  const clips = !fused || fusedClipOf(config.optimizer) !== undefined;
+  const { isFused, forwardOnly } = optimizerOf(config.optimizer);
+  const fused = isFused(config.optimizer);
+  const clips = !forwardOnly && (!fused || fusedClipOf(config.optimizer) !== undefined);
   const norm = maxGradNorm ?? (clips ? 1 : 0);
   const bytes = memoryLimit === undefined ? undefined : parseSize(memoryLimit);
   return {

@@ -74,7 +74,11 @@ export const trainConfigSchema = z.strictObject({
   maxLength: z.int().min(2).default(1024).describe('Tokens per row; longer examples are cut at the end'),
   packing: z.boolean().default(true).describe('Fill rows with several examples, which do not see each other'),
   shuffle: z.boolean().default(true).describe('Shuffle the examples anew every epoch; off keeps file order'),
-  maxGradNorm: z.number().min(0).optional().describe('Clip the global gradient norm; 0 is off. Default: 1.0, off when fused'),
+  maxGradNorm: z
+    .number()
+    .min(0)
+    .optional()
+    .describe('Clip the global gradient norm; 0 is off. Default: 1.0, off when fused or without gradients'),
   trainOn: z.enum(['completion', 'all']).default('completion').describe('Tokens that carry loss: completions and assistant turns, or all'),
   appendEos: z.boolean().default(true).describe('End text and completions with the EOS token, so that the model learns to stop'),
   promptsAsChat: z.boolean().default(false).describe('Give prompt and completion to the chat template as a user and an assistant turn'),

@@ -16,7 +16,7 @@ const rules: Rule[] = [
     return { path: ['optimizer', 'type'], message: refusals?.[method.type] ?? `${name} cannot train ${method.type}` };
   },
   ({ method }) => methodOf(method).refuse?.(method),
-  ({ optimizer }) => optimizerOf(optimizer).refuse?.(optimizer),
+  ({ optimizer, method, dtype }) => optimizerOf(optimizer).refuse?.(optimizer, { method, dtype }),
   ({ method, quantize }) =>
     quantize !== undefined && !methodOf(method).peftConfig
       ? {
@@ -27,7 +27,7 @@ const rules: Rule[] = [
   ({ optimizer, batchSize, gradientAccumulationSteps: steps }) => {
     const { isFused, unfused } = optimizerOf(optimizer);
     if (!isFused(optimizer) || steps === 1) return undefined;
-    const instead = `use batchSize ${batchSize * steps} with gradientAccumulationSteps 1, or ${unfused.accumulation}`;
+    const instead = `use batchSize ${batchSize * steps} with gradientAccumulationSteps 1, or ${unfused?.accumulation}`;
     return {
       path: ['gradientAccumulationSteps'],
       message: `fused updates change weights in the backward pass, so gradients cannot add up; ${instead}`,
@@ -38,15 +38,21 @@ const rules: Rule[] = [
     if (!isFused(optimizer) || !maxGradNorm || fusedClipOf(optimizer)) return undefined;
     return {
       path: ['maxGradNorm'],
-      message: `the global norm is known only after all gradients, and fused updates keep none; ${unfused.clipping}`,
+      message: `the global norm is known only after all gradients, and fused updates keep none; ${unfused?.clipping}`,
     };
+  },
+  ({ optimizer, maxGradNorm }) => {
+    const { name, forwardOnly } = optimizerOf(optimizer);
+    return forwardOnly && maxGradNorm
+      ? { path: ['maxGradNorm'], message: `${name} has no gradient whose norm could be clipped; leave it out, or lower learningRate` }
+      : undefined;
   },
   ({ optimizer, maxGradNorm }) => {
     const clip = fusedClipOf(optimizer);
     const name = clip === 'exact' ? 'exactClip' : 'previousNormClip';
     const refuse = (message: string) => ({ path: ['optimizer', name], message });
     if (!clip) return undefined;
-    if (optimizer.exactClip && optimizer.previousNormClip)
+    if ('exactClip' in optimizer && optimizer.exactClip && optimizer.previousNormClip)
       return refuse('exactClip and previousNormClip exclude each other; give one of them');
     if (!optimizerOf(optimizer).isFused(optimizer))
       return refuse('is for fused updates; kept gradients are clipped exactly by maxGradNorm alone, so drop it or set fused');

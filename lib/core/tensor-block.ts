@@ -15,17 +15,26 @@ export interface TensorBlock {
   tensors: Tensor[];
 }
 
+/** Bytes that layOut takes for these specs: each tensor is padded to 64 bytes, so those of parts add up to those of the whole. */
+export function layoutBytes(specs: readonly TensorSpec[]): number {
+  return specs.reduce((sum, { dtype, shape }) => sum + Math.ceil(bytesOfShape(dtype, shape) / 64) * 64, 0);
+}
+
+/** Tensors one after the other in memory that is there, as layOut places them; at least layoutBytes of it. */
+export function layOutIn(segment: Segment, specs: readonly (TensorSpec & { name: string })[]): Tensor[] {
+  let offset = 0;
+  return specs.map((spec) => {
+    const tensor = new Tensor(segment, offset, spec.dtype, spec.shape, spec.name);
+    offset += layoutBytes([spec]);
+    return tensor;
+  });
+}
+
 /** One segment for several tensors, each aligned to 64 bytes, zero-filled. 'dry': shapes and bytes alone. */
 export function layOut(specs: readonly (TensorSpec & { name: string })[], memory: Placement): TensorBlock {
-  const offsets: number[] = [];
-  let bytes = 0;
-  for (const { dtype, shape } of specs) {
-    offsets.push(bytes);
-    bytes += Math.ceil(bytesOfShape(dtype, shape) / 64) * 64;
-  }
+  const bytes = layoutBytes(specs);
   const segment = memory === 'dry' || bytes === 0 ? { id: drySegment, bytes } : place(bytes, memory);
-  const tensors = specs.map(({ name, dtype, shape }, i) => new Tensor(segment, offsets[i] as number, dtype, shape, name));
-  return { segment, tensors };
+  return { segment, tensors: layOutIn(segment, specs) };
 }
 
 function place(bytes: number, memory: Exclude<Placement, 'dry'>): Segment {

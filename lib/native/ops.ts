@@ -66,6 +66,8 @@ export interface EmbeddingUpdateArgs {
   absmax0?: Tensor | undefined;
   /** read and written */
   absmax1?: Tensor | undefined;
+  /** integer, default 8 */
+  stateBits?: number;
   /** read and written */
   gradSquares?: Tensor | undefined;
   /** real, default 0 */
@@ -102,19 +104,20 @@ export function embeddingUpdate(context: OpContext, a: EmbeddingUpdateArgs): voi
   setTensor(41, a.state1);
   setTensor(50, a.absmax0);
   setTensor(59, a.absmax1);
-  setTensor(68, a.gradSquares);
-  setNumber(77, a.learningRate ?? 0);
-  setNumber(78, a.weightDecay ?? 0);
-  setNumber(79, a.gradScale ?? 1);
-  setNumber(80, a.clipValue ?? 0);
-  setNumber(81, a.hyper0 ?? 0);
-  setNumber(82, a.hyper1 ?? 0);
-  setNumber(83, a.hyper2 ?? 0);
-  setNumber(84, a.hyper3 ?? 0);
-  setNumber(85, a.step ?? 1);
-  setNumber(86, a.seed ?? 0);
-  setNumber(87, a.stochasticRounding ?? 0);
-  run(context, 2, 'embedding_update', true, 88);
+  setNumber(68, a.stateBits ?? 8);
+  setTensor(69, a.gradSquares);
+  setNumber(78, a.learningRate ?? 0);
+  setNumber(79, a.weightDecay ?? 0);
+  setNumber(80, a.gradScale ?? 1);
+  setNumber(81, a.clipValue ?? 0);
+  setNumber(82, a.hyper0 ?? 0);
+  setNumber(83, a.hyper1 ?? 0);
+  setNumber(84, a.hyper2 ?? 0);
+  setNumber(85, a.hyper3 ?? 0);
+  setNumber(86, a.step ?? 1);
+  setNumber(87, a.seed ?? 0);
+  setNumber(88, a.stochasticRounding ?? 0);
+  run(context, 2, 'embedding_update', true, 89);
 }
 
 /** Arguments of rms_norm_forward: native/ops. */
@@ -460,6 +463,8 @@ export interface LinearBackwardWeightUpdateArgs {
   absmax0?: Tensor | undefined;
   /** read and written */
   absmax1?: Tensor | undefined;
+  /** integer, default 8 */
+  stateBits?: number;
   /** read and written */
   gradSquares?: Tensor | undefined;
   /** real, default 0 */
@@ -496,19 +501,20 @@ export function linearBackwardWeightUpdate(context: OpContext, a: LinearBackward
   setTensor(41, a.state1);
   setTensor(50, a.absmax0);
   setTensor(59, a.absmax1);
-  setTensor(68, a.gradSquares);
-  setNumber(77, a.learningRate ?? 0);
-  setNumber(78, a.weightDecay ?? 0);
-  setNumber(79, a.gradScale ?? 1);
-  setNumber(80, a.clipValue ?? 0);
-  setNumber(81, a.hyper0 ?? 0);
-  setNumber(82, a.hyper1 ?? 0);
-  setNumber(83, a.hyper2 ?? 0);
-  setNumber(84, a.hyper3 ?? 0);
-  setNumber(85, a.step ?? 1);
-  setNumber(86, a.seed ?? 0);
-  setNumber(87, a.stochasticRounding ?? 0);
-  run(context, 13, 'linear_backward_weight_update', true, 88);
+  setNumber(68, a.stateBits ?? 8);
+  setTensor(69, a.gradSquares);
+  setNumber(78, a.learningRate ?? 0);
+  setNumber(79, a.weightDecay ?? 0);
+  setNumber(80, a.gradScale ?? 1);
+  setNumber(81, a.clipValue ?? 0);
+  setNumber(82, a.hyper0 ?? 0);
+  setNumber(83, a.hyper1 ?? 0);
+  setNumber(84, a.hyper2 ?? 0);
+  setNumber(85, a.hyper3 ?? 0);
+  setNumber(86, a.step ?? 1);
+  setNumber(87, a.seed ?? 0);
+  setNumber(88, a.stochasticRounding ?? 0);
+  run(context, 13, 'linear_backward_weight_update', true, 89);
 }
 
 /** Arguments of attention_forward: native/ops. */
@@ -733,6 +739,8 @@ export interface LinearCrossEntropyUpdateArgs {
   absmax0?: Tensor | undefined;
   /** read and written */
   absmax1?: Tensor | undefined;
+  /** integer, default 8 */
+  stateBits?: number;
   /** read and written */
   gradSquares?: Tensor | undefined;
   /** real, default 0 */
@@ -775,19 +783,20 @@ export function linearCrossEntropyUpdate(context: OpContext, a: LinearCrossEntro
   setTensor(87, a.state1);
   setTensor(96, a.absmax0);
   setTensor(105, a.absmax1);
-  setTensor(114, a.gradSquares);
-  setNumber(123, a.learningRate ?? 0);
-  setNumber(124, a.weightDecay ?? 0);
-  setNumber(125, a.gradScale ?? 1);
-  setNumber(126, a.clipValue ?? 0);
-  setNumber(127, a.hyper0 ?? 0);
-  setNumber(128, a.hyper1 ?? 0);
-  setNumber(129, a.hyper2 ?? 0);
-  setNumber(130, a.hyper3 ?? 0);
-  setNumber(131, a.step ?? 1);
-  setNumber(132, a.seed ?? 0);
-  setNumber(133, a.stochasticRounding ?? 0);
-  run(context, 19, 'linear_cross_entropy_update', true, 134);
+  setNumber(114, a.stateBits ?? 8);
+  setTensor(115, a.gradSquares);
+  setNumber(124, a.learningRate ?? 0);
+  setNumber(125, a.weightDecay ?? 0);
+  setNumber(126, a.gradScale ?? 1);
+  setNumber(127, a.clipValue ?? 0);
+  setNumber(128, a.hyper0 ?? 0);
+  setNumber(129, a.hyper1 ?? 0);
+  setNumber(130, a.hyper2 ?? 0);
+  setNumber(131, a.hyper3 ?? 0);
+  setNumber(132, a.step ?? 1);
+  setNumber(133, a.seed ?? 0);
+  setNumber(134, a.stochasticRounding ?? 0);
+  run(context, 19, 'linear_cross_entropy_update', true, 135);
 }
 
 /** Arguments of add: native/ops. */
@@ -996,6 +1005,8 @@ export interface OptimizerUpdateArgs {
   absmax0?: Tensor | undefined;
   /** read and written */
   absmax1?: Tensor | undefined;
+  /** integer, default 8 */
+  stateBits?: number;
   /** read and written */
   gradSquares?: Tensor | undefined;
   /** real, default 0 */
@@ -1030,19 +1041,20 @@ export function optimizerUpdate(context: OpContext, a: OptimizerUpdateArgs): voi
   setTensor(31, a.state1);
   setTensor(40, a.absmax0);
   setTensor(49, a.absmax1);
-  setTensor(58, a.gradSquares);
-  setNumber(67, a.learningRate ?? 0);
-  setNumber(68, a.weightDecay ?? 0);
-  setNumber(69, a.gradScale ?? 1);
-  setNumber(70, a.clipValue ?? 0);
-  setNumber(71, a.hyper0 ?? 0);
-  setNumber(72, a.hyper1 ?? 0);
-  setNumber(73, a.hyper2 ?? 0);
-  setNumber(74, a.hyper3 ?? 0);
-  setNumber(75, a.step ?? 1);
-  setNumber(76, a.seed ?? 0);
-  setNumber(77, a.stochasticRounding ?? 0);
-  run(context, 31, 'optimizer_update', false, 78);
+  setNumber(58, a.stateBits ?? 8);
+  setTensor(59, a.gradSquares);
+  setNumber(68, a.learningRate ?? 0);
+  setNumber(69, a.weightDecay ?? 0);
+  setNumber(70, a.gradScale ?? 1);
+  setNumber(71, a.clipValue ?? 0);
+  setNumber(72, a.hyper0 ?? 0);
+  setNumber(73, a.hyper1 ?? 0);
+  setNumber(74, a.hyper2 ?? 0);
+  setNumber(75, a.hyper3 ?? 0);
+  setNumber(76, a.step ?? 1);
+  setNumber(77, a.seed ?? 0);
+  setNumber(78, a.stochasticRounding ?? 0);
+  run(context, 31, 'optimizer_update', false, 79);
 }
 
 /** Arguments of factored_update: native/ops. */
@@ -1105,6 +1117,8 @@ export interface MuonUpdateArgs {
   state0?: Tensor | undefined;
   /** read and written */
   absmax0?: Tensor | undefined;
+  /** integer, default 8 */
+  stateBits?: number;
   /** real, default 0 */
   learningRate?: number;
   /** real, default 0 */
@@ -1134,18 +1148,19 @@ export function muonUpdate(context: OpContext, a: MuonUpdateArgs): void {
   setTensor(12, a.grad);
   setTensor(21, a.state0);
   setTensor(30, a.absmax0);
-  setNumber(39, a.learningRate ?? 0);
-  setNumber(40, a.weightDecay ?? 0);
-  setNumber(41, a.gradScale ?? 1);
-  setNumber(42, a.beta ?? 0);
-  setNumber(43, a.scale ?? 1);
-  setNumber(44, a.eps ?? 1e-7);
-  setNumber(45, a.nesterov ?? 1);
-  setNumber(46, a.iterations ?? 5);
-  setNumber(47, a.inBf16 ?? 0);
-  setNumber(48, a.seed ?? 0);
-  setNumber(49, a.stochasticRounding ?? 0);
-  run(context, 33, 'muon_update', true, 50);
+  setNumber(39, a.stateBits ?? 8);
+  setNumber(40, a.learningRate ?? 0);
+  setNumber(41, a.weightDecay ?? 0);
+  setNumber(42, a.gradScale ?? 1);
+  setNumber(43, a.beta ?? 0);
+  setNumber(44, a.scale ?? 1);
+  setNumber(45, a.eps ?? 1e-7);
+  setNumber(46, a.nesterov ?? 1);
+  setNumber(47, a.iterations ?? 5);
+  setNumber(48, a.inBf16 ?? 0);
+  setNumber(49, a.seed ?? 0);
+  setNumber(50, a.stochasticRounding ?? 0);
+  run(context, 33, 'muon_update', true, 51);
 }
 
 /** Arguments of low_rank_basis: native/ops. */
@@ -1204,6 +1219,8 @@ export interface GaloreUpdateArgs {
   absmax0?: Tensor | undefined;
   /** read and written */
   absmax1?: Tensor | undefined;
+  /** integer, default 8 */
+  stateBits?: number;
   /** real, default 0 */
   learningRate?: number;
   /** real, default 0 */
@@ -1237,18 +1254,19 @@ export function galoreUpdate(context: OpContext, a: GaloreUpdateArgs): void {
   setTensor(48, a.state1);
   setTensor(57, a.absmax0);
   setTensor(66, a.absmax1);
-  setNumber(75, a.learningRate ?? 0);
-  setNumber(76, a.weightDecay ?? 0);
-  setNumber(77, a.gradScale ?? 1);
-  setNumber(78, a.beta1 ?? 0.9);
-  setNumber(79, a.beta2 ?? 0.999);
-  setNumber(80, a.eps ?? 0.000001);
-  setNumber(81, a.step ?? 1);
-  setNumber(82, a.seed ?? 0);
-  setNumber(83, a.stochasticRounding ?? 0);
-  setNumber(84, a.scale ?? 1);
-  setNumber(85, a.rank ?? 1);
-  run(context, 35, 'galore_update', true, 86);
+  setNumber(75, a.stateBits ?? 8);
+  setNumber(76, a.learningRate ?? 0);
+  setNumber(77, a.weightDecay ?? 0);
+  setNumber(78, a.gradScale ?? 1);
+  setNumber(79, a.beta1 ?? 0.9);
+  setNumber(80, a.beta2 ?? 0.999);
+  setNumber(81, a.eps ?? 0.000001);
+  setNumber(82, a.step ?? 1);
+  setNumber(83, a.seed ?? 0);
+  setNumber(84, a.stochasticRounding ?? 0);
+  setNumber(85, a.scale ?? 1);
+  setNumber(86, a.rank ?? 1);
+  run(context, 35, 'galore_update', true, 87);
 }
 
 /** Arguments of apollo_update: native/ops. */
@@ -1267,6 +1285,8 @@ export interface ApolloUpdateArgs {
   absmax0?: Tensor | undefined;
   /** read and written */
   absmax1?: Tensor | undefined;
+  /** integer, default 8 */
+  stateBits?: number;
   /** real, default 0 */
   learningRate?: number;
   /** real, default 0 */
@@ -1303,20 +1323,21 @@ export function apolloUpdate(context: OpContext, a: ApolloUpdateArgs): void {
   setTensor(39, a.state1);
   setTensor(48, a.absmax0);
   setTensor(57, a.absmax1);
-  setNumber(66, a.learningRate ?? 0);
-  setNumber(67, a.weightDecay ?? 0);
-  setNumber(68, a.gradScale ?? 1);
-  setNumber(69, a.beta1 ?? 0.9);
-  setNumber(70, a.beta2 ?? 0.999);
-  setNumber(71, a.eps ?? 0.000001);
-  setNumber(72, a.step ?? 1);
-  setNumber(73, a.seed ?? 0);
-  setNumber(74, a.stochasticRounding ?? 0);
-  setNumber(75, a.scale ?? 1);
-  setNumber(76, a.rank ?? 1);
-  setNumber(77, a.tensorWise ?? 0);
-  setNumber(78, a.basisSeed ?? 0);
-  run(context, 36, 'apollo_update', true, 79);
+  setNumber(66, a.stateBits ?? 8);
+  setNumber(67, a.learningRate ?? 0);
+  setNumber(68, a.weightDecay ?? 0);
+  setNumber(69, a.gradScale ?? 1);
+  setNumber(70, a.beta1 ?? 0.9);
+  setNumber(71, a.beta2 ?? 0.999);
+  setNumber(72, a.eps ?? 0.000001);
+  setNumber(73, a.step ?? 1);
+  setNumber(74, a.seed ?? 0);
+  setNumber(75, a.stochasticRounding ?? 0);
+  setNumber(76, a.scale ?? 1);
+  setNumber(77, a.rank ?? 1);
+  setNumber(78, a.tensorWise ?? 0);
+  setNumber(79, a.basisSeed ?? 0);
+  run(context, 36, 'apollo_update', true, 80);
 }
 
 /** Arguments of sample_token: native/ops. */
@@ -1403,4 +1424,27 @@ export function logitDifference(context: OpContext, a: LogitDifferenceArgs): voi
   setTensor(12, a.q);
   setTensor(21, a.out);
   run(context, 40, 'logit_difference', true, 30);
+}
+
+/** Arguments of perturb: native/ops. */
+export interface PerturbArgs {
+  /** read and written */
+  weight: Tensor;
+  /** real, default 0 */
+  shift?: number;
+  /** real, default 1 */
+  decay?: number;
+  /** real, default 0 */
+  step?: number;
+  /** integer, default 0 */
+  seed?: number;
+}
+
+export function perturb(context: OpContext, a: PerturbArgs): void {
+  setTensor(3, a.weight);
+  setNumber(12, a.shift ?? 0);
+  setNumber(13, a.decay ?? 1);
+  setNumber(14, a.step ?? 0);
+  setNumber(15, a.seed ?? 0);
+  run(context, 41, 'perturb', false, 16);
 }

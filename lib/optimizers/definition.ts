@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import type { Refusal } from '../config/kinds.js';
-import type { MethodName } from '../methods/index.js';
+import type { MethodConfig, MethodName } from '../methods/index.js';
 import type { Optimizer, WeightDecayOn } from './optimizer.js';
+import type { Rotation } from './rotation.js';
 
 /** A peak learning rate for `auto`, and where it comes from. */
 export interface LearningRate {
@@ -14,6 +15,12 @@ export interface OptimizerContext {
   weightDecayOn: WeightDecayOn;
   /** f64 runs keep their state in f64. */
   accumulator: 'f32' | 'f64';
+}
+
+/** The settings of a run that an optimizer may not go with. */
+export interface RunSettings {
+  method: MethodConfig;
+  dtype: 'f32' | 'bf16';
 }
 
 /** What the configuration and the session need to know of an optimizer. */
@@ -32,10 +39,14 @@ export interface OptimizerDefinition<Settings> {
   refusals?: Partial<Record<MethodName, string>>;
   /** Whether these settings update weights inside the backward pass. */
   isFused(settings: Settings): boolean;
-  /** What to use instead where gradients must be kept: for accumulation, and for a global norm. */
-  unfused: { accumulation: string; clipping: string };
-  /** What is wrong with these settings beyond their types. */
-  refuse?(settings: Settings): Refusal | undefined;
+  /** Whether it needs losses alone: no backward pass runs, and there is no gradient to clip. */
+  forwardOnly?: boolean;
+  /** For those that can be fused: what to use instead where gradients must be kept, for accumulation and for a global norm. */
+  unfused?: { accumulation: string; clipping: string };
+  /** What is wrong with these settings beyond their types, or in this run. */
+  refuse?(settings: Settings, run: RunSettings): Refusal | undefined;
+  /** For optimizers that train a part of the model at a time. */
+  rotation?(settings: Settings): Rotation;
   create(settings: Settings, context: OptimizerContext): Optimizer;
 }
 
@@ -57,6 +68,17 @@ export const fusedBySetting = {
   isFused: (settings: { fused: boolean }) => settings.fused,
   unfused: { accumulation: 'fused false', clipping: 'use optimizer.exactClip, optimizer.previousNormClip or fused false' },
 };
+
+/** For optimizers of method full; `because` says what is at odds with adapters. */
+export const fullOnly = (name: string, because: string) => ({
+  refusals: { lora: `${name} saves the memory of full training: ${because}; use adamw with lora, or method full` },
+});
+
+/** Refuses methods that leave a part of the model out, for optimizers that choose what trains. */
+export function wholeModel(name: string, method: MethodConfig): Refusal | undefined {
+  if (method.trainLastLayers === undefined) return undefined;
+  return { path: ['method', 'trainLastLayers'], message: `${name} chooses the blocks that train itself; leave it out, or use adamw` };
+}
 
 /** For optimizers that are always fused; `other` does the like on kept gradients. */
 export const onlyFused = (name: string, other: string, clipping = '') => ({

@@ -5,7 +5,7 @@ import type { Optimizer } from './optimizer.js';
  * For updates of the linear layers of the blocks, each weight as it is stored: embeddings, the head, norms and biases get `rest`, as in
  * the published code of muon, galore and apollo.
  */
-export function onHiddenMatrices(matrices: Required<Omit<Optimizer, 'rule'>>, rest: Optimizer): Optimizer {
+export function onHiddenMatrices(matrices: Required<Omit<Optimizer, 'rule' | 'forwardStep'>>, rest: Optimizer): Optimizer {
   const isHidden = ({ name, shape }: Parameter) => isLinearWeight(name, shape);
   return {
     name: matrices.name,

@@ -6,10 +6,13 @@ import { adalomo } from './adalomo.js';
 import { adamw } from './adamw.js';
 import { apollo } from './apollo.js';
 import { apolloMini } from './apollo-mini.js';
+import { badam } from './badam.js';
 import type { LearningRate, OptimizerContext, OptimizerDefinition } from './definition.js';
 import { galore } from './galore.js';
 import { lion } from './lion.js';
+import { lisa } from './lisa.js';
 import { lomo } from './lomo.js';
+import { mezo } from './mezo.js';
 import { muon } from './muon.js';
 import type { Optimizer } from './optimizer.js';
 import { sgd } from './sgd.js';
@@ -28,6 +31,9 @@ const registry = [
   galore,
   apollo,
   apolloMini,
+  badam,
+  lisa,
+  mezo,
 ] as const;
 
 /** Settings of every optimizer, told apart by `type`. */

@@ -45,7 +45,7 @@ export class LowRankMoments {
   /** Arguments of the op that updates p by the tensors of `specs`, without its basis and scale. */
   arguments(p: Parameter, grad: Tensor, tensors: readonly Tensor[], step: UpdateContext) {
     const { beta1, beta2, eps, weightDecay } = this.settings;
-    const { state0, state1, absmax0, absmax1 } = this.states.arguments({ shape: this.shape(p) }, tensors);
+    const { state0, state1, absmax0, absmax1, stateBits } = this.states.arguments({ shape: this.shape(p) }, tensors);
     return {
       weight: p.value,
       grad,
@@ -53,6 +53,7 @@ export class LowRankMoments {
       state1: state1 as Tensor,
       absmax0,
       absmax1,
+      stateBits: stateBits ?? 8,
       learningRate: step.learningRate,
       weightDecay: decayOf(p, weightDecay, this.context.weightDecayOn),
       gradScale: step.gradScale,

@@ -49,12 +49,13 @@ export const muon = defineOptimizer({
       states: states.specs.bind(states),
       update(run, p, grad, tensors, { learningRate, gradScale, seed, stochasticRounding }) {
         const [rows = 1, cols = 1] = p.shape;
-        const { state0, absmax0 } = states.arguments(p, tensors);
+        const { state0, absmax0, stateBits } = states.arguments(p, tensors);
         ops.muonUpdate(run, {
           weight: p.value,
           grad,
           state0,
           absmax0,
+          stateBits: stateBits ?? 8,
           learningRate,
           weightDecay: decayOf(p, weightDecay, context.weightDecayOn),
           gradScale,

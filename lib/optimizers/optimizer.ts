@@ -17,7 +17,7 @@ export interface StateSpec {
 
 /** What changes from step to step. */
 export interface UpdateContext {
-  /** Optimizer step, from 1. */
+  /** Optimizer step since the states of the parameter were zero, from 1. */
   step: number;
   learningRate: number;
   /** Factor on the gradient, e.g. the clip coefficient. */
@@ -27,6 +27,15 @@ export interface UpdateContext {
   /** Key of the parameter in this run, the same in every step. */
   parameterSeed: number;
   stochasticRounding: boolean;
+}
+
+/** What an optimizer that needs losses alone works with in a step. */
+export interface ForwardStep {
+  readonly learningRate: number;
+  /** Loss of the step's batches at the weights as they are. @throws ERR_NONFINITE_LOSS */
+  loss(): number;
+  /** Calls ops for every trained parameter. seed: key of random numbers of this step and parameter. */
+  update(change: (run: Run, p: Parameter, seed: number) => void): void;
 }
 
 /**
@@ -41,6 +50,8 @@ export interface Optimizer {
   rule(p: Parameter, states: readonly Tensor[], context: UpdateContext): UpdateRule | undefined;
   /** Updates a parameter without a rule. */
   update?(run: Run, p: Parameter, grad: Tensor, states: readonly Tensor[], context: UpdateContext): void;
+  /** A whole step without gradients, for optimizers that are forwardOnly; returns its loss. */
+  forwardStep?(step: ForwardStep): number;
 }
 
 /** Weight decay applies to matrices; norm weights and biases are left alone, as transformers' Trainer does, unless 'all' is asked for. */

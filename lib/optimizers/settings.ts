@@ -23,6 +23,9 @@ export const weightDecay = (value: number) =>
     .default(value)
     .describe('Decoupled weight decay: w shrinks by learningRate x weightDecay per step; norms and biases are spared');
 
+export const switchEvery = (value: number) =>
+  count().default(value).describe('Steps until other blocks of the model train; their states start anew');
+
 /** How an optimizer that keeps no gradients can clip their global norm. */
 export const fusedClipping = {
   exactClip: z
@@ -61,4 +64,6 @@ export const apolloScale = (value: number) =>
 export const stateDtype = z
   .enum(stateDtypes)
   .default('f32')
-  .describe('Storage type of the state; 8bit: codes in blocks of 256, f32 for weights below 4096 elements (arXiv 2110.02861)');
+  .describe(
+    'Storage type of the state; 8bit and 4bit: codes in blocks (arXiv 2110.02861, 2309.01507), f32 for weights below 4096 elements',
+  );

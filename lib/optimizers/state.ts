@@ -2,16 +2,19 @@ import type { Tensor } from '../core/tensor.js';
 import type { OptimizerContext } from './definition.js';
 import type { StateSpec, UpdateRule } from './optimizer.js';
 
-/** How an optimizer may store its states; the setting `stateDtype`. 8bit: codes in blocks, native/updates/block_states.h. */
-export const stateDtypes = ['f32', 'bf16', '8bit'] as const;
+/** How an optimizer may store its states; the setting `stateDtype`. 8bit, 4bit: codes in blocks, native/updates/block_states.h. */
+export const stateDtypes = ['f32', 'bf16', '8bit', '4bit'] as const;
 export type StateDtype = (typeof stateDtypes)[number];
 
-/** Elements that share one magnitude in an 8-bit state. */
-const blockElements = 256;
-/** Smaller weights keep f32 states under 8bit: nothing to save, and norms are sensitive (Dettmers et al. 2021, arXiv 2110.02861). */
+/** Bits of a code, and elements that share one magnitude. */
+const codings: Partial<Record<StateDtype, { bits: number; blockElements: number }>> = {
+  '8bit': { bits: 8, blockElements: 256 },
+  '4bit': { bits: 4, blockElements: 128 },
+};
+/** Smaller weights keep f32 states: nothing to save, and norms are sensitive (arXiv 2110.02861 and 2309.01507 alike). */
 const leastCodedElements = 4096;
 
-type StateArguments = Pick<UpdateRule, 'state0' | 'state1' | 'absmax0' | 'absmax1'>;
+type StateArguments = Partial<Pick<UpdateRule, 'state0' | 'state1' | 'absmax0' | 'absmax1' | 'stateBits'>>;
 
 const elementsOf = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
 
@@ -34,25 +37,29 @@ export class ElementStates {
 
   specs({ shape }: Sized): StateSpec[] {
     const { accumulator, stateDtype } = this;
-    if (this.isCoded(shape)) {
+    const coding = this.codingOf(shape);
+    if (coding) {
+      const { bits, blockElements } = coding;
+      const codes = bits === 8 ? shape : [Math.ceil((elementsOf(shape) * bits) / 8)];
       const blocks = [Math.ceil(elementsOf(shape) / blockElements)];
       return this.names.flatMap((name): StateSpec[] => [
-        { name, dtype: 'u8', shape },
+        { name, dtype: 'u8', shape: codes },
         { name: `${name}.absmax`, dtype: accumulator, shape: blocks },
       ]);
     }
-    const dtype = accumulator === 'f64' || stateDtype === '8bit' ? accumulator : stateDtype;
-    return this.names.map((name) => ({ name, dtype, shape }));
+    const dtype = accumulator === 'f64' || stateDtype === '8bit' || stateDtype === '4bit' ? accumulator : stateDtype;
+    return this.names.map((name) => ({ name, dtype, shape: shape }));
   }
 
   /** The tensors of `specs` as arguments of the rule. */
   arguments({ shape }: Sized, tensors: readonly Tensor[]): StateArguments {
-    if (!this.isCoded(shape)) return { state0: tensors[0], state1: tensors[1] };
+    const coding = this.codingOf(shape);
+    if (!coding) return { state0: tensors[0], state1: tensors[1] };
     const [state0, absmax0, state1, absmax1] = tensors;
-    return { state0, absmax0, state1, absmax1 };
+    return { state0, absmax0, state1, absmax1, stateBits: coding.bits };
   }
 
-  private isCoded(shape: readonly number[]): boolean {
-    return this.stateDtype === '8bit' && elementsOf(shape) >= leastCodedElements;
+  private codingOf(shape: readonly number[]) {
+    return elementsOf(shape) >= leastCodedElements ? codings[this.stateDtype] : undefined;
   }
 }

@@ -4,7 +4,7 @@ import type { Run } from '../core/run.js';
 import type { Placement } from '../core/scratch.js';
 import { DeliveryCount, type GradientSink } from '../core/sink.js';
 import type { Tensor } from '../core/tensor.js';
-import { layOut } from '../core/tensor-block.js';
+import { layOut, layOutIn, type TensorSpec } from '../core/tensor-block.js';
 import { FinetuneError } from '../native/errors.js';
 import * as ops from '../native/ops.js';
 import type { OptimizerState } from './optimizer-state.js';
@@ -12,19 +12,26 @@ import type { OptimizerState } from './optimizer-state.js';
 /** Adds gradients over the micro-batches of a step into buffers; apply() updates the weights at its end. */
 export class AccumulateSink implements GradientSink {
   private readonly segment: Segment;
-  private readonly buffers = new Map<Parameter, Tensor>();
+  private readonly accumulator: 'f32' | 'f64';
+  private buffers = new Map<Parameter, Tensor>();
   /** Buffers that hold something of this step; the others contain garbage of the last one. */
   private readonly started = new Set<Parameter>();
   private readonly deliveries = new DeliveryCount();
   private readonly normSum: Tensor;
 
+  /** With memory for the gradients of `parameters`, which are taken until `activate` says otherwise. */
   constructor(parameters: readonly Parameter[], accumulator: 'f32' | 'f64', memory: Placement) {
-    const norm = { name: 'gradients.norm', dtype: 'f64' as const, shape: [1] };
-    const gradients = parameters.map((p) => ({ name: `${p.name}.grad`, dtype: accumulator, shape: p.shape }));
-    const { segment, tensors } = layOut([norm, ...gradients], memory);
+    this.accumulator = accumulator;
+    const { segment, tensors } = layOut(this.specs(parameters), memory);
     this.segment = segment;
     this.normSum = tensors[0] as Tensor;
-    parameters.forEach((p, i) => this.buffers.set(p, tensors[i + 1] as Tensor));
+    this.activate(parameters);
+  }
+
+  /** Takes the gradients of these parameters from now on, in the memory that is there. */
+  activate(parameters: readonly Parameter[]): void {
+    const [, ...tensors] = layOutIn(this.segment, this.specs(parameters));
+    this.buffers = new Map(parameters.map((p, i) => [p, tensors[i] as Tensor]));
   }
 
   get bytes(): number {
@@ -91,6 +98,11 @@ export class AccumulateSink implements GradientSink {
 
   dispose(): void {
     release(this.segment);
+  }
+
+  private specs(parameters: readonly Parameter[]): (TensorSpec & { name: string })[] {
+    const norm = { name: 'gradients.norm', dtype: 'f64' as const, shape: [1] };
+    return [norm, ...parameters.map((p) => ({ name: `${p.name}.grad`, dtype: this.accumulator, shape: p.shape }))];
   }
 
   private start(p: Parameter): boolean {

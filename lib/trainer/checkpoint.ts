@@ -113,6 +113,7 @@ export class Checkpoints {
       weightsFile(folder),
       session.trained.map((p) => ({ name: p.name, tensor: p.value })),
     );
+    session.seek(stored.state.step);
     if (session.state.named.length > 0) loadTensors(folder, optimizerFile, session.state.named);
     this.newest = folder;
     return { ...stored.state, savedStep: stored.state.step };

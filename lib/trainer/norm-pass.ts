@@ -8,7 +8,7 @@ import { WholeGradientSink } from './whole-gradient-sink.js';
 
 /** A backward pass that changes nothing and leaves the global norm of the gradients (LOMO's first pass, arXiv 2306.09782, 3.3.1). */
 export class NormPass {
-  readonly sink: GradientSink;
+  private current: GradientSink;
   private readonly segment: Segment;
   private readonly squares: Tensor;
 
@@ -16,7 +16,16 @@ export class NormPass {
     const { segment, tensors } = layOut([{ name: 'gradients.sum_of_squares', dtype: 'f64', shape: [1] }], dry ? 'dry' : 'gradients');
     this.segment = segment;
     this.squares = tensors[0] as Tensor;
-    this.sink = new WholeGradientSink(parameters, (_p, gradient, run) => ops.sumOfSquares(run, { x: gradient, out: this.squares }));
+    this.current = this.over(parameters);
+  }
+
+  get sink(): GradientSink {
+    return this.current;
+  }
+
+  /** Takes the gradients of these parameters from now on. */
+  activate(parameters: readonly Parameter[]): void {
+    this.current = this.over(parameters);
   }
 
   get bytes(): number {
@@ -29,6 +38,10 @@ export class NormPass {
 
   read(): number {
     return Math.sqrt(this.squares.read()[0] as number);
+  }
+
+  private over(parameters: readonly Parameter[]): GradientSink {
+    return new WholeGradientSink(parameters, (_p, gradient, run) => ops.sumOfSquares(run, { x: gradient, out: this.squares }));
   }
 
   dispose(): void {

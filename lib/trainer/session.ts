@@ -8,6 +8,7 @@ import type { Run } from '../core/run.js';
 import { type Placement, ScratchFolder } from '../core/scratch.js';
 import type { GradientSink } from '../core/sink.js';
 import { Tensor } from '../core/tensor.js';
+import { layoutBytes } from '../core/tensor-block.js';
 import { HostContext } from '../formats/host-ops.js';
 import { checkWholeBlocks, QuantizedWeights, type QuantizeType, quantizeType } from '../formats/quantized-weights.js';
 import type { WeightSource } from '../formats/weights.js';
@@ -19,7 +20,7 @@ import { buildCausalLm } from '../models/build.js';
 import type { CausalLm } from '../models/causal-lm.js';
 import type { DecoderConfig } from '../models/decoder-config.js';
 import { FinetuneError } from '../native/errors.js';
-import { makeOptimizer } from '../optimizers/index.js';
+import { makeOptimizer, optimizerOf } from '../optimizers/index.js';
 import type { WeightDecayOn } from '../optimizers/optimizer.js';
 import { AccumulateSink } from './accumulate-sink.js';
 import type { MemoryPlan } from './events.js';
@@ -28,6 +29,7 @@ import { NormPass } from './norm-pass.js';
 import { OptimizerState } from './optimizer-state.js';
 import { fixedCheckpointing } from './recomputation.js';
 import { SplitSink } from './split-sink.js';
+import { type ActiveSet, parametersOf, Turns } from './turns.js';
 import { checkedShape } from './weight-shapes.js';
 import { WholeGradientSink } from './whole-gradient-sink.js';
 
@@ -61,7 +63,7 @@ export interface StepResult {
  */
 export class Session {
   readonly model: CausalLm;
-  /** What trains, in a fixed order. */
+  /** What trains, now or in another turn, in a fixed order. */
   readonly trained: readonly Parameter[];
   readonly state: OptimizerState;
   private readonly config: PlanConfig;
@@ -71,10 +73,19 @@ export class Session {
   private readonly weights: WeightSource | undefined;
   private readonly buffers: BatchBuffers;
   private readonly accumulate: AccumulateSink | undefined;
-  private readonly sink: GradientSink;
   private readonly norm: NormPass | undefined;
   private readonly trainedMemory: Segment;
-  private readonly programs: { train: Program; norm: Program | undefined; update: Program | undefined; evaluate: Program };
+  private readonly turns: Turns;
+  /** Batch of shapes that programs are recorded with. */
+  private readonly largestBatch: Batch;
+  private readonly keepLogitGradient: boolean;
+  private readonly evaluateProgram: Program;
+  /** The program that takes most of the arena, of all turns. */
+  private readonly largestProgram: Program;
+  // What trains now, and how.
+  private turn = 0;
+  private sink!: GradientSink;
+  private programs!: { train: Program; norm: Program | undefined; update: Program | undefined };
   private readonly arena: Segment;
   private readonly inputs: Segment;
   private readonly scratch: ScratchFolder | undefined;
@@ -99,7 +110,10 @@ export class Session {
         this.scratch = this.own(new ScratchFolder(offloadFolder(config)), (s) => s.dispose());
       const provide = provider(weights, dry, { frozenDtype: options.frozenDtype ?? 'bf16', quantized, path: options.model.modelType });
       this.model = this.own(buildCausalLm(options.model, provide, { accumulator, dry }), (m) => m.dispose());
-      const { trained, release: releaseSources } = applyMethod(this.model, config, this.dtype);
+      const { trained: candidates, release: releaseSources } = applyMethod(this.model, config, this.dtype);
+      const rotation = optimizerOf(config.optimizer).rotation?.(config.optimizer);
+      this.turns = new Turns(rotation, this.model, candidates, config.seed);
+      const { trained } = this.turns;
       this.trained = trained.map((t) => t.parameter);
       this.trainedMemory = this.own(
         materialize(trained, this.placement('weights', 'trained weights'), new HostContext(this.device)),
@@ -112,19 +126,21 @@ export class Session {
       const optimizer = makeOptimizer(config.optimizer, { weightDecayOn: options.weightDecayOn ?? 'matrices', accumulator });
       const { seed, stochasticRounding } = config;
       const tracksNorm = config.fusedClip === 'previous';
+      const largestState = parametersOf(this.turns.largest((p) => layoutBytes(optimizer.states(p))));
       const stateMemory = this.placement('optimizer', 'optimizer states');
       const stateOptions = { seed, stochasticRounding, memory: stateMemory, tracksNorm };
-      this.state = this.own(new OptimizerState(optimizer, this.trained, stateOptions), (o) => o.dispose());
+      this.state = this.own(new OptimizerState(optimizer, largestState, stateOptions), (o) => o.dispose());
+      const kept = parametersOf(this.turns.largest((p) => layoutBytes([{ dtype: accumulator, shape: p.shape }])));
       const gradientMemory = this.placement('gradients', 'gradients');
-      this.accumulate = config.fused
-        ? undefined
-        : this.own(new AccumulateSink(this.trained, accumulator, gradientMemory), (a) => a.dispose());
-      const keepLogitGradient = this.keepsLogitGradient(options.capacity.labelTokens);
-      this.sink = this.accumulate ?? fusedSink(this.trained, this.state, { keepLogitGradient });
+      const keepsGradients = !config.fused && !optimizer.forwardStep;
+      this.accumulate = keepsGradients ? this.own(new AccumulateSink(kept, accumulator, gradientMemory), (a) => a.dispose()) : undefined;
+      this.keepLogitGradient = this.keepsLogitGradient(options.capacity.labelTokens);
       this.norm = config.fusedClip === 'exact' ? this.own(new NormPass(this.trained, dry), (n) => n.dispose()) : undefined;
       this.buffers = this.own(new BatchBuffers(options.capacity, accumulator, dry), (b) => b.dispose());
-      this.programs = this.record(options.capacity, accumulator);
-      const { bytes } = this.largestProgram();
+      this.largestBatch = new BatchBuffers(options.capacity, accumulator, true).full();
+      this.evaluateProgram = new Program({ device: this.device, dtype: this.dtype }, (run) => this.model.loss(this.largestBatch, run));
+      this.largestProgram = this.recordExtremes();
+      const { bytes } = this.largestProgram;
       this.arena = this.own(dry ? { id: drySegment, bytes } : allocate(bytes, 'arena'), release);
       const inputBytes = Math.max(this.programs.train.inputBytes, this.programs.norm?.inputBytes ?? 0);
       this.inputs = this.own(
@@ -176,7 +192,7 @@ export class Session {
       ...offloaded,
       offloaded: Object.values(offloaded).reduce((a, b) => a + b, 0),
       ...parts,
-      ...this.largestProgram().atPeak,
+      ...this.largestProgram.atPeak,
       total: Object.values(parts).reduce((a, b) => a + b, 0),
     };
   }
@@ -188,15 +204,21 @@ export class Session {
 
   /** One optimizer step over its micro-batches. @throws ERR_NONFINITE_LOSS before any weight changes */
   step(microBatches: readonly HostBatch[], step: number, learningRate: number): StepResult {
+    this.enter(this.turns.turnOf(step));
     const { fusedClip } = this.config;
     const known = fusedClip === 'exact' ? this.exactNorm(microBatches, step) : fusedClip === 'previous' ? this.state.norm() : 0;
     this.state.begin(step, learningRate, this.clipCoefficient(known));
     this.state.resetNorm();
-    const loss = this.accumulateGradients(microBatches, step);
+    const loss = this.state.optimizer.forwardStep ? this.forwardStep(microBatches) : this.accumulateGradients(microBatches, step);
     const updated = this.update(step, learningRate);
     const gradNorm = fusedClip === 'exact' ? known : fusedClip === 'previous' ? this.state.norm() : updated;
     const sum = (size: (b: HostBatch) => number) => microBatches.reduce((total, b) => total + size(b), 0);
     return { loss, gradNorm, labelTokens: sum((b) => b.labelRows.length), tokens: sum((b) => b.inputIds.length) };
+  }
+
+  /** Makes active what trains in `step`, so that the states of a checkpoint made after it can be read. */
+  seek(step: number): void {
+    this.enter(this.turns.turnOf(Math.max(1, step)));
   }
 
   /** Forward and backward over the micro-batches of a step; returns its loss. A fused sink updates the weights on the way. */
@@ -207,12 +229,27 @@ export class Session {
 
   /** Forward and backward over micro-batches, gradients to `sink`; returns the loss. */
   private passes(microBatches: readonly HostBatch[], step: number, sink: GradientSink): number {
+    return this.lossOver(microBatches, (batch, i) => this.forwardBackward(batch, step, i, sink));
+  }
+
+  /** A step by the loss at weights that the optimizer tries; the weights are changed by the program that otherwise updates them. */
+  private forwardStep(microBatches: readonly HostBatch[]): number {
+    const { train, update } = this.programs;
+    const forward = (batch: Batch) => this.run(train, (run) => this.model.loss(batch, run));
+    return this.state.forwardStep(
+      () => this.lossOver(microBatches, forward),
+      (body) => this.run(update as Program, body),
+    );
+  }
+
+  /** Mean loss per learned token of all micro-batches, which `pass` adds up. */
+  private lossOver(microBatches: readonly HostBatch[], pass: (batch: Batch, index: number) => void): number {
     const labelTokens = microBatches.reduce((sum, b) => sum + b.labelRows.length, 0);
     let batch: Batch | undefined;
     microBatches.forEach((host, i) => {
       batch = this.buffers.load(host, 1 / labelTokens);
       if (i === 0) batch.lossSum.write([0]);
-      this.forwardBackward(batch, step, i, sink);
+      pass(batch, i);
     });
     return this.readLoss(batch as Batch);
   }
@@ -226,7 +263,7 @@ export class Session {
   evaluate(host: HostBatch): { sum: number; tokens: number } {
     const batch = this.buffers.load(host, 1);
     batch.lossSum.write([0]);
-    this.run(this.programs.evaluate, (run) => this.model.loss(batch, run));
+    this.run(this.evaluateProgram, (run) => this.model.loss(batch, run));
     return { sum: batch.lossSum.read()[0] as number, tokens: host.labelRows.length };
   }
 
@@ -295,16 +332,48 @@ export class Session {
     return norm;
   }
 
-  /** Runs every program once on shapes. */
-  private record(capacity: BatchCapacity, accumulator: 'f32' | 'f64'): Session['programs'] {
-    const batch = new BatchBuffers(capacity, accumulator, true).full();
-    const { model, config, accumulate } = this;
-    this.state.begin(1, 0);
+  /** Switches to a turn, if it is not the current one. */
+  private enter(turn: number): void {
+    if (turn === this.turn) return;
+    const set = this.turns.active(turn);
+    this.activate(set);
+    this.turn = turn;
+    this.state.clear(set.turning);
+    this.state.resetNorm();
+  }
+
+  /** Lets `set` train: states and gradients take its place in the memory that is there, and its programs are recorded. */
+  private activate(set: ActiveSet): void {
+    const parameters = parametersOf(set);
+    const active = new Set(parameters);
+    for (const p of this.trained) p.trainable = active.has(p);
+    this.state.activate(set);
+    this.accumulate?.activate(parameters);
+    this.norm?.activate(parameters);
+    this.sink = this.accumulate ?? fusedSink(parameters, this.state, { keepLogitGradient: this.keepLogitGradient });
+    this.programs = this.record(set.firstStep);
+  }
+
+  /** Runs every program of what is active once on shapes. */
+  private record(step: number): Session['programs'] {
+    const { model, config, accumulate, largestBatch } = this;
+    this.state.begin(step, 0);
     accumulate?.begin();
     const { device, dtype, sink, norm } = this;
     const target = { device, dtype, mlpTileRows: config.mlpTileRows };
+    if (this.state.optimizer.forwardStep) {
+      const change = new Program(
+        target,
+        (run) =>
+          void this.state.forwardStep(
+            () => 0,
+            (body) => body(run),
+          ),
+      );
+      return { train: this.evaluateProgram, norm: undefined, update: change };
+    }
     const training = { ...target, offloadsInputs: config.offload.activations };
-    const forwardBackward = (run: Run) => model.forwardBackward(batch, run, fixedCheckpointing(config), () => {});
+    const forwardBackward = (run: Run) => model.forwardBackward(largestBatch, run, fixedCheckpointing(config), () => {});
     const update = (run: Run) => {
       accumulate?.norm(run);
       accumulate?.apply(this.state, run);
@@ -313,13 +382,18 @@ export class Session {
       train: new Program(training, forwardBackward, { sink, seed: config.seed }),
       norm: norm && new Program(training, forwardBackward, { sink: norm.sink, seed: config.seed }),
       update: accumulate && new Program(target, update),
-      evaluate: new Program(target, (run) => model.loss(batch, run)),
     };
   }
 
-  private largestProgram(): Program {
-    const { train, norm, update, evaluate } = this.programs;
-    return [norm, update, evaluate].reduce<Program>((a, b) => (b && b.bytes > a.bytes ? b : a), train);
+  /** Records whatever may set the peak, then what trains first; returns the program that takes most. */
+  private recordExtremes(): Program {
+    const programs = this.turns.extremes().flatMap((set) => {
+      this.activate(set);
+      const { train, norm, update } = this.programs;
+      return [train, norm, update];
+    });
+    if (this.turns.rotates) this.activate(this.turns.active(0));
+    return [this.evaluateProgram, ...programs].reduce<Program>((a, b) => (b && b.bytes > a.bytes ? b : a), programs[0] as Program);
   }
 
   private run(program: Program, body: (run: Run) => void, context?: ProgramContext): void {

@@ -13,6 +13,7 @@
 #include "low_rank_basis.h"
 #include "muon_update.h"
 #include "optimizer_update.h"
+#include "perturb.h"
 #include "quantize.h"
 #include "reduce.h"
 #include "rms_norm.h"

@@ -68,13 +68,20 @@ void offsets(const char* op, const char* argument, const Tensor& t, int64_t rows
 }
 
 void state(const char* op, const char* name, const Tensor& state, const char* absmax_name, const Tensor& absmax,
-           const Tensor& weight) {
+           int64_t bits, const Tensor& weight) {
   if (!state.present) return;
-  same_shape(op, name, state, "weight", weight);
   contiguous(op, name, state);
-  if (!updates::is_coded(state)) return float_type(op, name, state);
+  if (!updates::is_coded(state)) {
+    float_type(op, name, state);
+    return same_shape(op, name, state, "weight", weight);
+  }
+  const int64_t elements = weight.num_elements(), block = updates::state_block(bits);
+  if (bits == 4)
+    shape(op, name, state, (elements + 1) / 2);
+  else
+    same_shape(op, name, state, "weight", weight);
   accumulator(op, absmax_name, absmax);
-  shape(op, absmax_name, absmax, (weight.num_elements() + updates::kStateBlock - 1) / updates::kStateBlock);
+  shape(op, absmax_name, absmax, (elements + block - 1) / block);
 }
 
 }  // namespace check
@@ -84,13 +91,14 @@ void UpdateRule::check(const char* op, const Tensor& weight) const {
   check::contiguous(op, "weight", weight);
   check::that(step >= 1, op, "step", "1 or more");
   check::that(clip_value >= 0, op, "clip_value", "0 or more");
+  check::that(state_bits == 8 || state_bits == 4, op, "state_bits", "8 or 4");
   int states = 0;
   const bool known = updates::with_rule<double>(*this, [&](const auto& rule) { states = rule.kStates; });
   check::that(known, op, "update_kind", "one of native/updates/updates.def");
   check::that(states < 1 || state0.present, op, "state0", "given for this update_kind");
   check::that(states < 2 || state1.present, op, "state1", "given for this update_kind");
-  check::state(op, "state0", state0, "absmax0", absmax0, weight);
-  check::state(op, "state1", state1, "absmax1", absmax1, weight);
+  check::state(op, "state0", state0, "absmax0", absmax0, state_bits, weight);
+  check::state(op, "state1", state1, "absmax1", absmax1, state_bits, weight);
   if (grad_squares.present) {
     check::type(op, "grad_squares", grad_squares, DType::f64);
     check::shape(op, "grad_squares", grad_squares, 1);

@@ -18,7 +18,8 @@ enum class Access : int32_t { in, out, inout };
 struct UpdateRule {
   int64_t kind = 0;
   Tensor state0, state1;    // shape of the weight; f32 or bf16 (f64 on ref), or u8: codes of updates/block_states.h
-  Tensor absmax0, absmax1;  // largest magnitude of each block of 256 elements of a u8 state, f32 (f64 on ref)
+  Tensor absmax0, absmax1;  // largest magnitude of each block of a u8 state, f32 (f64 on ref)
+  int64_t state_bits = 8;   // of the codes of a u8 state; 4: two a byte, shape [(elements + 1) / 2]
   Tensor grad_squares;      // [1] f64: the sum of the squares of the gradient, unscaled and not clamped, is added
   double learning_rate = 0;
   double weight_decay = 0;  // decoupled: w *= 1 - learning_rate * weight_decay, before the step
@@ -36,6 +37,7 @@ struct UpdateRule {
     v.tensor_optional("state1", Access::inout, state1);
     v.tensor_optional("absmax0", Access::inout, absmax0);
     v.tensor_optional("absmax1", Access::inout, absmax1);
+    v.integer("state_bits", state_bits);
     v.tensor_optional("grad_squares", Access::inout, grad_squares);
     v.real("learning_rate", learning_rate);
     v.real("weight_decay", weight_decay);

@@ -37,6 +37,7 @@ struct LowRank {
 struct LowRankAdam {
   Tensor state0, state1;  // m and v, of R's shape: f32 or bf16 (f64 on ref), or u8 with absmax, as in UpdateRule
   Tensor absmax0, absmax1;
+  int64_t state_bits = 8;
   double learning_rate = 0, weight_decay = 0, grad_scale = 1, beta1 = 0.9, beta2 = 0.999, eps = 1e-6;
   int64_t step = 1;
   int64_t seed = 0;  // as in UpdateRule
@@ -48,6 +49,7 @@ struct LowRankAdam {
     v.tensor("state1", Access::inout, state1);
     v.tensor_optional("absmax0", Access::inout, absmax0);
     v.tensor_optional("absmax1", Access::inout, absmax1);
+    v.integer("state_bits", state_bits);
     v.real("learning_rate", learning_rate);
     v.real("weight_decay", weight_decay);
     v.real("grad_scale", grad_scale);
@@ -61,8 +63,8 @@ struct LowRankAdam {
   void check(const char* op, const LowRank& s) const {
     check::that(step >= 1, op, "step", "1 or more");
     const Tensor low = s.low(nullptr, DType::f32);
-    check::state(op, "state0", state0, "absmax0", absmax0, low);
-    check::state(op, "state1", state1, "absmax1", absmax1, low);
+    check::state(op, "state0", state0, "absmax0", absmax0, state_bits, low);
+    check::state(op, "state1", state1, "absmax1", absmax1, state_bits, low);
   }
   // The rule that takes a tensor of zeros to -c N: native/updates/adamw.h corrects both moments, so eps is scaled along.
   NFT_MEMBER UpdateRule rule() const {
@@ -77,6 +79,7 @@ struct LowRankAdam {
     r.state1 = state1;
     r.absmax0 = absmax0;
     r.absmax1 = absmax1;
+    r.state_bits = state_bits;
     r.learning_rate = 1;
     r.grad_scale = grad_scale;
     r.hyper0 = beta1;

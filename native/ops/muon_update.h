@@ -15,6 +15,7 @@ struct MuonUpdate {
   static constexpr const char* kName = "muon_update";
   Tensor weight, grad, state0, absmax0;
   double learning_rate = 0, weight_decay = 0, grad_scale = 1, beta = 0, scale = 1, eps = 1e-7;
+  int64_t state_bits = 8;  // as in UpdateRule
   int64_t nesterov = 1, iterations = 5, in_bf16 = 0;
   int64_t seed = 0;  // as in UpdateRule
   int64_t stochastic_rounding = 0;
@@ -25,6 +26,7 @@ struct MuonUpdate {
     v.tensor("grad", Access::in, grad);
     v.tensor_optional("state0", Access::inout, state0);
     v.tensor_optional("absmax0", Access::inout, absmax0);
+    v.integer("state_bits", state_bits);
     v.real("learning_rate", learning_rate);
     v.real("weight_decay", weight_decay);
     v.real("grad_scale", grad_scale);
@@ -43,7 +45,7 @@ struct MuonUpdate {
     check::accumulator(kName, "grad", grad);
     check::contiguous(kName, "grad", grad);
     check::same_shape(kName, "grad", grad, "weight", weight);
-    check::state(kName, "state0", state0, "absmax0", absmax0, weight);
+    check::state(kName, "state0", state0, "absmax0", absmax0, state_bits, weight);
     check::that(eps > 0, kName, "eps", "above 0");
     check::that(iterations >= 1, kName, "iterations", "1 or more");
   }

@@ -3,8 +3,9 @@
 
 namespace nft::check {
 
-// An optimizer state of the size of weight: float, or u8 with its absmax (updates/block_states.h). Absent ones pass.
+// An optimizer state of the size of weight: float, or u8 with its absmax of so many bits (updates/block_states.h). Absent
+// ones pass.
 void state(const char* op, const char* name, const Tensor& state, const char* absmax_name, const Tensor& absmax,
-           const Tensor& weight);
+           int64_t bits, const Tensor& weight);
 
 }  // namespace nft::check

@@ -61,6 +61,29 @@ describe('refused combinations say what to use instead', () => {
     ['block inputs offloaded where there are none', { offload: { activations: true } }, 'offload.activations', /checkpointing to block/],
     ['gradients offloaded that nobody keeps', { optimizer: fusedAdamw, offload: { gradients: true } }, 'offload.gradients', /drop it/],
     ['tiles of rows with dropout', { method: { type: 'lora', dropout: 0.1 }, mlpTileRows: 64 }, 'mlpTileRows', /method\.dropout to 0/],
+    ['BAdam with LoRA', { optimizer: { type: 'badam' } }, 'optimizer.type', /use adamw with lora, or method full/],
+    ['LISA with LoRA', { optimizer: { type: 'lisa' } }, 'optimizer.type', /use adamw with lora, or method full/],
+    [
+      'BAdam on some layers',
+      { method: { ...full, trainLastLayers: 2 }, optimizer: { type: 'badam' } },
+      'method.trainLastLayers',
+      /leave it out, or use adamw/,
+    ],
+    [
+      'LISA on some layers',
+      { method: { ...full, trainLastLayers: 2 }, optimizer: { type: 'lisa' } },
+      'method.trainLastLayers',
+      /leave it out, or use adamw/,
+    ],
+    [
+      'fused LISA with accumulation',
+      { method: full, optimizer: { type: 'lisa', fused: true }, gradientAccumulationSteps: 2 },
+      'gradientAccumulationSteps',
+      /batchSize 8 .* or fused false/,
+    ],
+    ['MeZO with a norm', { method: full, optimizer: { type: 'mezo' }, maxGradNorm: 1 }, 'maxGradNorm', /no gradient/],
+    ['MeZO with dropout', { method: { type: 'lora', dropout: 0.1 }, optimizer: { type: 'mezo' } }, 'method.dropout', /leave it out/],
+    ['MeZO on bf16 weights', { method: full, dtype: 'bf16', optimizer: { type: 'mezo' } }, 'method.dtype', /give method.dtype f32/],
     ['epochs with maxSteps', { epochs: 2, maxSteps: 10 }, 'maxSteps', /give one of them/],
     ['two warm-ups', { schedule: { warmupSteps: 5, warmupRatio: 0.1 } }, 'schedule.warmupRatio', /give one of them/],
     ['a warm-up longer than the run', { schedule: { warmupSteps: 11 }, maxSteps: 10 }, 'schedule.warmupSteps', /longer than the run of 10/],
@@ -87,6 +110,8 @@ describe('refused combinations say what to use instead', () => {
   it.each<[string, Partial<TrainConfigInput>]>([
     ['LOMO alone', { method: full, optimizer: lomo }],
     ['LOMO with an explicit "no clipping"', { method: full, optimizer: lomo, maxGradNorm: 0 }],
+    ['MeZO over several micro-batches', { method: full, optimizer: { type: 'mezo' }, gradientAccumulationSteps: 4 }],
+    ['MeZO with bf16 activations', { method: { ...full, dtype: 'f32' }, dtype: 'bf16', optimizer: { type: 'mezo' } }],
     ['LOMO clipped exactly', { method: full, optimizer: { ...lomo, exactClip: true }, maxGradNorm: 2 }],
     ['fused AdamW clipped by the step before', { optimizer: { ...fusedAdamw, previousNormClip: true } }],
     ['fused AdamW on adapters', { optimizer: fusedAdamw }],
@@ -115,7 +140,7 @@ describe('settings of another type', () => {
     const problems = problemsOf({ method: { type: 'full', rank: 8 } as never });
     expect(problems).toMatchObject([{ path: 'method.rank', message: 'not a setting of method full, only of lora' }]);
     expect(problemsOf({ optimizer: { type: 'lomo', fused: true } as never })[0]?.message).toBe(
-      'not a setting of optimizer lomo, only of adamw, sgd, lion, signsgd, adafactor, muon, galore, apollo and apollo-mini',
+      'not a setting of optimizer lomo, only of adamw, sgd, lion, signsgd, adafactor, muon, galore, apollo, apollo-mini, badam and lisa',
     );
   });
 

@@ -33,7 +33,7 @@ it('the README has every optimizer', () => {
   expect([...new Set(rows.map(([name]) => (name as string).split('`')[1]))]).toEqual(optimizers.map((o) => o.name));
 });
 
-it.each(rows)('the README states the bytes and rates of %s', (name, f32, bf16, coded, updates, full, lora) => {
+it.each(rows)('the README states the bytes and rates of %s', (name, f32, bf16, in8, in4, updates, full, lora) => {
   const type = (name as string).split('`')[1] as string;
   const settings = {
     type,
@@ -42,9 +42,11 @@ it.each(rows)('the README states the bytes and rates of %s', (name, f32, bf16, c
   };
   expect(stateBytes(settings)).toBe(f32);
   expect(stateBytes({ ...settings, stateDtype: 'bf16' })).toBe(bf16);
-  expect(stateBytes({ ...settings, stateDtype: '8bit' })).toBe(coded);
+  expect(stateBytes({ ...settings, stateDtype: '8bit' })).toBe(in8);
+  expect(stateBytes({ ...settings, stateDtype: '4bit' })).toBe(in4);
   const hasSwitch = optimizerSchema.safeParse({ type, fused: true }).success;
-  expect(updates).toBe(hasSwitch ? 'kept or fused' : 'fused');
+  const { forwardOnly } = optimizers.find((o) => o.name === type) as (typeof optimizers)[number];
+  expect(updates).toBe(forwardOnly ? 'forward only' : hasSwitch ? 'kept or fused' : 'fused');
   if (full?.startsWith('x')) return;
   const rate = (method: string) => learningRateTable().find((r) => r.method === method && r.optimizer === type)?.value;
   expect(Number.parseFloat(full as string)).toBe(rate('full'));

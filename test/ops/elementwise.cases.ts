@@ -1,6 +1,6 @@
 import type { DType } from '../../lib/core/dtype.js';
 import { quantizedTypes, wholeBlocks } from './quantized.js';
-import { counterBits, counterUniform } from './random.js';
+import { counterNormal, counterUniform } from './random.js';
 import { Matrix, type OpCase, type OpSuite, type TensorSpec, type Types, tensor } from './suite.js';
 
 const shapes = [
@@ -188,11 +188,8 @@ export const suites: OpSuite[] = [
       const y = output(types, 'y');
       return {
         y: map(y, (i) => {
-          const bits = counterBits(seed, i);
           if (kind === 0) return low + (high - low) * counterUniform(seed, i);
-          const u = (Number(bits >> 40n) + 1) / 2 ** 24;
-          const v = Number((bits >> 16n) & 0xffffffn) / 2 ** 24;
-          return low + high * Math.sqrt(-2 * Math.log(u)) * Math.cos(2 * Math.PI * v);
+          return low + high * counterNormal(seed, i);
         }),
       };
     },

@@ -43,6 +43,7 @@ const takesAnyType = new Set(['gather_rows x', 'scatter_rows x', 'index_copy x',
 const takesAnyShape = new Set([
   'fill y',
   'random_fill y',
+  'perturb weight',
   'sum_of_squares x',
   'rope_inplace x',
   'sample_token logits',

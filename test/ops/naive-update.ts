@@ -71,10 +71,8 @@ const rules: Record<UpdateKind, (element: Element) => number> = {
   },
 };
 
-const block = 256;
-
 /** The values of bitsandbytes' dynamic maps, ascending (scripts/fixtures/make_state_codes.py). */
-export const stateCodes = readJson<Record<'signed' | 'unsigned', number[]>>(
+export const stateCodes = readJson<Record<'signed' | 'unsigned' | 'signed4' | 'unsigned4', number[]>>(
   import.meta.dirname,
   '..',
   'fixtures',
@@ -82,7 +80,28 @@ export const stateCodes = readJson<Record<'signed' | 'unsigned', number[]>>(
   'codes.json',
 );
 
-/** Code of the value nearest to x; a negative x keeps its sign. */
+/** How a state is stored in codes: arXiv 2110.02861 in 8 bits, 2309.01507 in 4, where the first of two codes takes the upper half. */
+interface Coding {
+  bits: number;
+  block: number;
+  /** Of the states state0 and state1. */
+  values: readonly (readonly number[])[];
+}
+
+const codings: Record<number, Coding> = {
+  8: { bits: 8, block: 256, values: [stateCodes.signed, stateCodes.unsigned] },
+  4: { bits: 4, block: 128, values: [stateCodes.signed4, stateCodes.unsigned4] },
+};
+
+const unpack = ({ bits }: Coding, bytes: Float64Array<ArrayBuffer>, elements: number): Float64Array<ArrayBuffer> =>
+  bits === 8 ? bytes.slice() : Float64Array.from({ length: elements }, (_, i) => ((bytes[i >> 1] as number) >> (i % 2 ? 0 : 4)) & 15);
+
+const pack = ({ bits }: Coding, codes: Float64Array<ArrayBuffer>): Float64Array<ArrayBuffer> =>
+  bits === 8
+    ? codes
+    : Float64Array.from({ length: Math.ceil(codes.length / 2) }, (_, i) => 16 * (codes[2 * i] as number) + (codes[2 * i + 1] ?? 0));
+
+/** Code of the value nearest to x. */
 function nearestCode(codes: readonly number[], x: number): number {
   let best = 0;
   codes.forEach((c, i) => {
@@ -91,32 +110,41 @@ function nearestCode(codes: readonly number[], x: number): number {
   return best;
 }
 
-/** A state as values, and back as what is stored: itself, or codes and the largest magnitude of each block. */
+/** A state as values of a weight, and back as what is stored: itself, or codes and the largest magnitude of each block. */
 class State {
   readonly values: Matrix;
-  private readonly codes: readonly number[] | undefined;
+  private readonly coding: Coding | undefined;
+  private readonly index: 0 | 1;
 
-  constructor(stored: Matrix, absmax: Matrix | undefined, codes: readonly number[], isCoded: boolean, f: Round) {
-    const decoded = (x: number, i: number) => f((codes[x] as number) * (absmax as Matrix).get(Math.floor(i / block)));
-    this.values = new Matrix(stored.rows, stored.cols, isCoded ? stored.data.map(decoded) : stored.data.slice());
-    this.codes = isCoded ? codes : undefined;
+  constructor(stored: Matrix, absmax: Matrix | undefined, coding: Coding | undefined, index: 0 | 1, weight: Matrix, f: Round) {
+    this.coding = coding;
+    this.index = index;
+    const decode = ({ values, block }: Coding) =>
+      unpack(coding as Coding, stored.data, weight.data.length).map((code, i) =>
+        f((values[index]?.[code] as number) * (absmax as Matrix).get(Math.floor(i / block))),
+      );
+    this.values = new Matrix(weight.rows, weight.cols, coding ? decode(coding) : stored.data.slice());
   }
 
-  stored(name: string, number: 0 | 1, f: Round): Record<string, Matrix> {
-    const { values, codes } = this;
-    if (!codes) return { [name]: values };
+  stored(name: string, f: Round): Record<string, Matrix> {
+    const { values, coding, index } = this;
+    if (!coding) return { [name]: values };
     const { data } = values;
-    const zero = codes.indexOf(0);
+    const { block } = coding;
+    const codes = coding.values[index] as readonly number[];
+    const zero = Math.max(0, codes.indexOf(0));
     const blocks = Array.from({ length: Math.ceil(data.length / block) }, (_, b) => data.subarray(b * block, (b + 1) * block));
     const largest = blocks.map((b) => b.reduce((most, x) => Math.max(most, Math.abs(x)), 0));
     const coded = data.map((x, i) => {
       const most = largest[Math.floor(i / block)] as number;
       const code = most === 0 ? zero : nearestCode(codes, f(x / most));
-      return x < 0 && code === zero ? code - 1 : code;
+      // In 8 bits what is negative keeps its sign, as in bitsandbytes.
+      return coding.bits === 8 && x < 0 && code === zero ? code - 1 : code;
     });
+    const packed = pack(coding, coded);
     return {
-      [name]: new Matrix(values.rows, values.cols, coded),
-      [`absmax${number}`]: new Matrix(1, largest.length, Float64Array.from(largest)),
+      [name]: coding.bits === 8 ? new Matrix(values.rows, values.cols, packed) : new Matrix(1, packed.length, packed),
+      [`absmax${index}`]: new Matrix(1, largest.length, Float64Array.from(largest)),
     };
   }
 }
@@ -127,8 +155,8 @@ export function naiveUpdate(inputs: Inputs, grad: Matrix, n: Numbers, types: Typ
   const weightType = types.weight?.dtype;
   const state = (index: 0 | 1) => {
     const stored = inputs[`state${index}`];
-    const codes = index === 0 ? stateCodes.signed : stateCodes.unsigned;
-    return stored && new State(stored, inputs[`absmax${index}`], codes, types[`state${index}`]?.dtype === 'u8', f);
+    const coding = types[`state${index}`]?.dtype === 'u8' ? codings[n.stateBits ?? 8] : undefined;
+    return stored && new State(stored, inputs[`absmax${index}`], coding, index, weight, f);
   };
   const [state0, state1] = [state(0), state(1)];
   const learningRate = n.learningRate ?? 0;
@@ -142,40 +170,46 @@ export function naiveUpdate(inputs: Inputs, grad: Matrix, n: Numbers, types: Typ
     const w = rule({ w: weight.get(i), g, decay, rate: f(learningRate), n, f, m: state0?.values, v: state1?.values, i });
     out.data[i] = n.stochasticRounding && weightType ? roundStochastic(weightType, w, counterBits16(n.seed ?? 0, i)) : w;
   }
-  return { weight: out, ...state0?.stored('state0', 0, f), ...state1?.stored('state1', 1, f) };
+  return { weight: out, ...state0?.stored('state0', f), ...state1?.stored('state1', f) };
 }
 
 /** States that are stored in codes, for a weight of this shape. */
-function codedStates(shape: readonly number[]): Record<string, TensorSpec> {
+function codedStates(shape: readonly number[], coding: Coding): Record<string, TensorSpec> {
+  const { bits, block } = coding;
   const elements = shape.reduce((a, b) => a * b, 1);
   const blocks = Math.ceil(elements / block);
   const magnitudes = Float64Array.from({ length: blocks }, (_, b) => (b % 5 === 3 ? 0 : 0.1 * (1 + (b % 7))));
-  const codes = (seed: number) => Float64Array.from({ length: elements }, (_, i) => (i * 37 + ((i * i) >> 5) + seed) % 256);
+  const codes = (seed: number) => {
+    const some = Float64Array.from({ length: elements }, (_, i) => (i * 37 + ((i * i) >> 5) + seed) % 2 ** bits);
+    const values = pack(coding, some);
+    return tensor('u8', bits === 8 ? shape : [values.length], { values, keepType: true });
+  };
   return {
-    state0: tensor('u8', shape, { values: codes(1), keepType: true }),
-    state1: tensor('u8', shape, { values: codes(2), keepType: true }),
+    state0: codes(1),
+    state1: codes(2),
     absmax0: tensor('f32', [blocks], { values: magnitudes }),
     absmax1: tensor('f32', [blocks], { values: magnitudes.map((x) => x * x) }),
   };
 }
 
-/** Two rules with 8-bit states. */
+/** Two rules with 8-bit states, and with 4-bit ones. */
 function codedVariants(shape: readonly number[], weightType: DType): [string, Record<string, TensorSpec | number>][] {
-  const { state0, state1, absmax0, absmax1 } = codedStates(shape) as Record<string, TensorSpec>;
   const common = { learningRate: 0.01, weightDecay: 0.1, gradScale: 0.5, ...roundingOf(weightType) };
-  const two = { state0, state1, absmax0, absmax1 } as Record<string, TensorSpec>;
-  const one = { state0, absmax0 } as Record<string, TensorSpec>;
-  return [
-    ['adamw 8-bit', { ...kind('adamw'), ...two, ...common, hyper0: 0.9, hyper1: 0.999, hyper2: 1e-8, step: 117 }],
-    ['lion 8-bit', { ...kind('lion'), ...one, ...common, hyper0: 0.9, hyper1: 0.99 }],
-  ];
+  return Object.values(codings).flatMap((coding): [string, Record<string, TensorSpec | number>][] => {
+    const two = { ...codedStates(shape, coding), stateBits: coding.bits };
+    const { state1: _state1, absmax1: _absmax1, ...one } = two as Record<string, TensorSpec | number>;
+    return [
+      [`adamw ${coding.bits}-bit`, { ...kind('adamw'), ...two, ...common, hyper0: 0.9, hyper1: 0.999, hyper2: 1e-8, step: 117 }],
+      [`lion ${coding.bits}-bit`, { ...kind('lion'), ...one, ...common, hyper0: 0.9, hyper1: 0.99 }],
+    ];
+  });
 }
 
 const kind = (name: UpdateKind) => ({ updateKind: updateKinds.indexOf(name) });
 const roundingOf = (weightType: DType) =>
   weightType === 'bf16' || weightType === 'f16' ? { stochasticRounding: 1, seed: 9007199254740881 } : {};
 
-/** Arguments of each rule for a weight of this shape: plain, and with everything on. State type u8: 8-bit states. */
+/** Arguments of each rule for a weight of this shape: plain, and with everything on. State type u8: states in codes. */
 export function updateVariants(
   shape: readonly number[],
   weightType: DType,

@@ -44,3 +44,11 @@ export function counterUniform(key: number, counter: number): number {
 export function counterBits16(key: number, i: number): number {
   return Number((counterBits(key, Math.floor(i / 4)) >> BigInt(16 * (i % 4))) & 0xffffn);
 }
+
+/** The standard normal number of (key, counter), by Box and Muller's formula. */
+export function counterNormal(key: number, counter: number): number {
+  const bits = counterBits(key, counter);
+  const u = (Number(bits >> 40n) + 1) / 2 ** 24;
+  const v = Number((bits >> 16n) & 0xffffffn) / 2 ** 24;
+  return Math.sqrt(-2 * Math.log(u)) * Math.cos(2 * Math.PI * v);
+}

@@ -1,4 +1,4 @@
-// 8-bit states lie in memory as the nearest values of bitsandbytes' maps.
+// States in codes lie in memory as the nearest values of their maps: bitsandbytes' in 8 bits, arXiv 2309.01507's in 4.
 import { describe, expect, it } from 'vitest';
 import type { DeviceName } from '../../lib/core/device.js';
 import { Tensor } from '../../lib/core/tensor.js';
@@ -10,7 +10,7 @@ interface Quantized {
   codes: number[];
   absmax: number[];
 }
-const fixture = readJson<{ signed: number[]; quantized: { x: Quantized; square: Quantized } }>(
+const fixture = readJson<{ signed: number[]; signed4: number[]; unsigned4: number[]; quantized: { x: Quantized; square: Quantized } }>(
   import.meta.dirname,
   '..',
   'fixtures',
@@ -39,6 +39,39 @@ describe.each<DeviceName>(['ref', 'cpu'])('%s', (device) => {
     expect(Array.from(absmax0.read())).toEqual(first.absmax);
     expect(Array.from(state1.read())).toEqual(square.codes);
     expect(Array.from(absmax1.read())).toEqual(square.absmax);
+    for (const t of [weight, grad, state0, state1, absmax0, absmax1]) t.dispose();
+  });
+
+  it('packs two 4-bit codes a byte, the first in the upper half, with a magnitude for 128 elements', () => {
+    const elements = 331; // the last byte holds one code, the last block 75
+    const x = Float32Array.from({ length: elements }, (_, i) => (i < 128 ? 0 : Math.sin(0.37 * i) * Math.exp(-0.03 * (i % 128))));
+    const bytes = Math.ceil(elements / 2);
+    const make = (dtype: 'f32' | 'u8', n: number) => Tensor.allocate(dtype, [n], 'other');
+    const [weight, grad] = [make('f32', elements), make('f32', elements)];
+    const [state0, state1, absmax0, absmax1] = [make('u8', bytes), make('u8', bytes), make('f32', 3), make('f32', 3)];
+    grad.write(x);
+    const moments = { updateKind: ops.updateKinds.indexOf('adamw'), hyper0: 0, hyper1: 0, hyper2: 1e-8, learningRate: 1, stateBits: 4 };
+    ops.optimizerUpdate(new TestContext(device), { weight, grad, state0, state1, absmax0, absmax1, ...moments });
+
+    const magnitudes = (values: Float32Array) =>
+      [0, 128, 256].map((at) => values.slice(at, at + 128).reduce((most, v) => Math.max(most, Math.abs(v)), 0));
+    const codes = (values: Float32Array, map: readonly number[]) => {
+      const largest = magnitudes(values);
+      return Array.from(values, (v, i) => {
+        const most = largest[Math.floor(i / 128)] as number;
+        if (most === 0) return Math.max(0, map.indexOf(0));
+        const distances = map.map((m) => Math.abs(m - v / most));
+        return distances.indexOf(Math.min(...distances));
+      });
+    };
+    const packed = (c: number[]) => Array.from({ length: bytes }, (_, i) => 16 * (c[2 * i] as number) + (c[2 * i + 1] ?? 0));
+    const square = x.map((v) => v * v);
+    const [first, second] = [codes(x, fixture.signed4), codes(square, fixture.unsigned4)];
+    expect(new Set(first).size).toBeGreaterThan(12);
+    expect(Array.from(state0.read())).toEqual(packed(first));
+    expect(Array.from(state1.read())).toEqual(packed(second));
+    expect(Array.from(absmax0.read())).toEqual(magnitudes(x));
+    expect(Array.from(absmax1.read())).toEqual(magnitudes(square));
     for (const t of [weight, grad, state0, state1, absmax0, absmax1]) t.dispose();
   });
 });

@@ -107,10 +107,16 @@ describe.each(models)('%s', (model) => {
   });
 });
 
-// phi3 has weights that are large enough for 8-bit states.
-it.each(['adamw', 'lion', 'sgd'] as const)('fused equals accumulated bit for bit: %s with 8-bit states', (type) => {
+// phi3 has weights that are large enough for states in codes.
+it.each([
+  ['adamw', '8bit'],
+  ['lion', '8bit'],
+  ['sgd', '8bit'],
+  ['adamw', '4bit'],
+  ['lion', '4bit'],
+] as const)('fused equals accumulated bit for bit: %s with states in %s', (type, stateDtype) => {
   for (const method of [{ type: 'full' }, { type: 'full', dtype: 'bf16' }] as const) {
-    const optimizer = { type, stateDtype: '8bit', ...(type === 'sgd' && { momentum: 0.9 }) } as const;
+    const optimizer = { type, stateDtype, ...(type === 'sgd' && { momentum: 0.9 }) } as const;
     const kept = trained('phi3', { method, optimizer, maxGradNorm: 0 });
     expect(outcome(trained('phi3', { method, optimizer: { ...optimizer, fused: true } }))).toEqual(outcome(kept));
     const inFull = trained('phi3', { method, optimizer: { ...optimizer, stateDtype: 'f32' }, maxGradNorm: 0 });

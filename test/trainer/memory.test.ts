@@ -32,7 +32,10 @@ describe.each(models)('memory of %s', (model) => {
         session.evaluate(batch);
         expect(memoryStatistics().allocations).toBe(allocations);
         expect(privateBytes() - before).toBe(planned.total);
-        expect(session.arenaPeakBytes).toBe(planned.arena);
+        // Other blocks may need more than those that are active in these steps: rotation.test.ts goes through all.
+        const rotates = settings.optimizer !== undefined && 'switchEvery' in settings.optimizer;
+        if (rotates) expect(session.arenaPeakBytes).toBeLessThanOrEqual(planned.arena);
+        else expect(session.arenaPeakBytes).toBe(planned.arena);
         session.dispose();
         expect(privateBytes()).toBe(before);
       });

@@ -16,6 +16,10 @@ describe('a run that is stopped and resumed', () => {
     ...Object.entries(trainings),
     ['bf16 with stochastic rounding', { method: { type: 'full' }, dtype: 'bf16', optimizer: { type: 'lomo' } }],
     ['8-bit states', { model: fixturePath('phi3'), method: { type: 'full' }, optimizer: { type: 'adamw', stateDtype: '8bit' } }],
+    [
+      '4-bit states',
+      { model: fixturePath('phi3'), method: { type: 'full' }, optimizer: { type: 'adamw', stateDtype: '4bit', fused: true } },
+    ],
     ['bf16 adamw', { method: { type: 'full' }, dtype: 'bf16', optimizer: { type: 'adamw', stateDtype: 'bf16' } }],
     [
       'cosine with warm-up, accumulation, no packing',

@@ -103,10 +103,10 @@ double advance_momentum(const MuonUpdate& a, const Scratch& s) {
     const float* g = a.grad.as<float>() + first;
     for (int64_t i = 0; i < n; ++i) u[i] = scale * g[i];
     if (a.state0.present) {
-      load_state(a.state0, a.absmax0, 0, first, n, m);
+      load_state(a.state0, a.absmax0, a.state_bits, 0, first, n, m);
       for (int64_t i = 0; i < n; ++i) m[i] += share * (u[i] - m[i]);
       for (int64_t i = 0; i < n; ++i) u[i] = a.nesterov ? u[i] + beta * (m[i] - u[i]) : m[i];
-      store_state(a.state0, a.absmax0, 0, first, n, m);
+      store_state(a.state0, a.absmax0, a.state_bits, 0, first, n, m);
     }
     Squares squares;
     squares.add(u, n);

@@ -17,16 +17,16 @@ template <class Rule>
 void update_tile(const UpdateRule& r, const Rule& rule, const Tensor& weight, int64_t first, int64_t n, const float* grad) {
   alignas(64) float w[kTile], state0[kTile], state1[kTile];
   load_weight(weight, first, n, w);
-  if (Rule::kStates > 0) load_state(r.state0, r.absmax0, 0, first, n, state0);
-  if (Rule::kStates > 1) load_state(r.state1, r.absmax1, 1, first, n, state1);
+  if (Rule::kStates > 0) load_state(r.state0, r.absmax0, r.state_bits, 0, first, n, state0);
+  if (Rule::kStates > 1) load_state(r.state1, r.absmax1, r.state_bits, 1, first, n, state1);
   for (int64_t i = 0; i < n; ++i) {
     float unused0 = 0, unused1 = 0;
     float& s0 = Rule::kStates > 0 ? state0[i] : unused0;
     float& s1 = Rule::kStates > 1 ? state1[i] : unused1;
     w[i] = rule.apply(w[i], updates::update_gradient<float>(r, grad[i]), s0, s1);
   }
-  if (Rule::kStates > 0) store_state(r.state0, r.absmax0, 0, first, n, state0);
-  if (Rule::kStates > 1) store_state(r.state1, r.absmax1, 1, first, n, state1);
+  if (Rule::kStates > 0) store_state(r.state0, r.absmax0, r.state_bits, 0, first, n, state0);
+  if (Rule::kStates > 1) store_state(r.state1, r.absmax1, r.state_bits, 1, first, n, state1);
   store_weight(weight, r.stochastic_rounding, r.seed, first, n, w);
 }
 
@@ -69,8 +69,9 @@ void require_update(const char* op, const UpdateRule& rule, const Tensor& weight
 
 int64_t update_row_multiple(const UpdateRule& rule, const Tensor& weight) {
   if (!updates::is_coded(rule.state0) && !updates::is_coded(rule.state1)) return 1;
-  int64_t rows = updates::kStateBlock;
-  while (rows > 1 && rows / 2 * weight.cols() % updates::kStateBlock == 0) rows /= 2;
+  const int64_t block = updates::state_block(rule.state_bits);
+  int64_t rows = block;
+  while (rows > 1 && rows / 2 * weight.cols() % block == 0) rows /= 2;
   return rows;
 }
 

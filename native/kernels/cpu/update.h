@@ -10,7 +10,7 @@ namespace nft::cpu::NFT_ISA {
 // with bits16(seed, element) where the rule asks.
 void update_range(const UpdateRule& rule, const Tensor& weight, int64_t first, int64_t count, const float* grad);
 
-// Strips of rows that are updated one after the other must begin at multiples of this: 8-bit states have blocks, which are
+// Strips of rows that are updated one after the other must begin at multiples of this: coded states have blocks, which are
 // written whole. A power of two of at most 256; 1 where nothing is coded.
 int64_t update_row_multiple(const UpdateRule& rule, const Tensor& weight);
 

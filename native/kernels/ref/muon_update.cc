@@ -12,7 +12,7 @@ namespace nft::ref {
 void muon_update(const MuonUpdate& a, Context&) {
   Matrix x = load(a.grad);
   const int64_t elements = x.rows * x.cols;
-  std::vector<double> m = load_state(a.state0, a.absmax0, 0);
+  std::vector<double> m = load_state(a.state0, a.absmax0, a.state_bits, 0, elements);
   double squares = 0;
   for (int64_t i = 0; i < elements; ++i) {
     const double g = a.grad_scale * x[i];
@@ -24,7 +24,7 @@ void muon_update(const MuonUpdate& a, Context&) {
     }
     squares += x[i] * x[i];
   }
-  if (a.state0.present) store_state(a.state0, a.absmax0, 0, m);
+  if (a.state0.present) store_state(a.state0, a.absmax0, a.state_bits, 0, m);
   for (int64_t i = 0; i < elements; ++i) x[i] /= std::sqrt(squares) + a.eps;
 
   const bool tall = x.rows > x.cols;

@@ -22,9 +22,11 @@ void store_weight(const Tensor& weight, int64_t stochastic_rounding, int64_t see
 
 void update(const UpdateRule& r, const Tensor& weight, const Matrix& grad) {
   updates::with_rule<double>(r, [&](const auto& rule) {
-    std::vector<double> state0 = load_state(r.state0, r.absmax0, 0), state1 = load_state(r.state1, r.absmax1, 1);
+    const int64_t count = weight.num_elements();
+    std::vector<double> state0 = load_state(r.state0, r.absmax0, r.state_bits, 0, count);
+    std::vector<double> state1 = load_state(r.state1, r.absmax1, r.state_bits, 1, count);
     double squares = 0;
-    for (int64_t i = 0; i < weight.num_elements(); ++i) {
+    for (int64_t i = 0; i < count; ++i) {
       squares += grad[i] * grad[i];
       double unused0 = 0, unused1 = 0;
       double& s0 = rule.kStates > 0 ? state0[static_cast<size_t>(i)] : unused0;
@@ -33,8 +35,8 @@ void update(const UpdateRule& r, const Tensor& weight, const Matrix& grad) {
                    rule.apply(at(weight, i), updates::update_gradient<double>(r, grad[i]), s0, s1));
     }
     if (r.grad_squares.present) set(r.grad_squares, 0, at(r.grad_squares, 0) + squares);
-    if (rule.kStates > 0) store_state(r.state0, r.absmax0, 0, state0);
-    if (rule.kStates > 1) store_state(r.state1, r.absmax1, 1, state1);
+    if (rule.kStates > 0) store_state(r.state0, r.absmax0, r.state_bits, 0, state0);
+    if (rule.kStates > 1) store_state(r.state1, r.absmax1, r.state_bits, 1, state1);
   });
 }
 

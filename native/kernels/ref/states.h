@@ -9,31 +9,38 @@
 
 namespace nft::ref {
 
-inline std::vector<double> load_state(const Tensor& state, const Tensor& absmax, int index) {
-  std::vector<double> x(static_cast<size_t>(state.present ? state.num_elements() : 0));
-  for (size_t k = 0; k < x.size(); ++k) {
-    const int64_t i = static_cast<int64_t>(k);
-    x[k] = at(state, i);
-    if (updates::is_coded(state))
-      x[k] = updates::decode_state(updates::map_of(index), static_cast<uint8_t>(x[k]), at(absmax, i / updates::kStateBlock));
+// count: elements of the weight whose states these are, in row-major order. bits: of the codes of a u8 state.
+inline std::vector<double> load_state(const Tensor& state, const Tensor& absmax, int64_t bits, int index, int64_t count) {
+  std::vector<double> x(static_cast<size_t>(state.present ? count : 0));
+  if (!updates::is_coded(state)) {
+    for (size_t i = 0; i < x.size(); ++i) x[i] = at(state, static_cast<int64_t>(i));
+    return x;
   }
+  updates::with_state_map(bits, index, [&](const auto& map) {
+    for (int64_t i = 0; i < count; ++i) {
+      const int code = updates::code_at(map, state.as<uint8_t>(), i);
+      x[static_cast<size_t>(i)] = static_cast<double>(map.value[code]) * at(absmax, i / map.kBlock);
+    }
+  });
   return x;
 }
 
-inline void store_state(const Tensor& state, const Tensor& absmax, int index, const std::vector<double>& x) {
+inline void store_state(const Tensor& state, const Tensor& absmax, int64_t bits, int index, const std::vector<double>& x) {
   const int64_t n = static_cast<int64_t>(x.size());
   if (!updates::is_coded(state)) {
     for (int64_t i = 0; i < n; ++i) set(state, i, x[static_cast<size_t>(i)]);
     return;
   }
-  for (int64_t begin = 0; begin < n; begin += updates::kStateBlock) {
-    const int64_t end = std::min(n, begin + updates::kStateBlock);
-    double largest = 0;
-    for (int64_t i = begin; i < end; ++i) largest = std::max(largest, std::fabs(x[static_cast<size_t>(i)]));
-    set(absmax, begin / updates::kStateBlock, largest);
-    for (int64_t i = begin; i < end; ++i)
-      state.as<uint8_t>()[i] = updates::encode_state(updates::map_of(index), x[static_cast<size_t>(i)], largest);
-  }
+  updates::with_state_map(bits, index, [&](const auto& map) {
+    for (int64_t begin = 0; begin < n; begin += map.kBlock) {
+      const int64_t end = std::min(n, begin + map.kBlock);
+      double largest = 0;
+      for (int64_t i = begin; i < end; ++i) largest = std::max(largest, std::fabs(x[static_cast<size_t>(i)]));
+      set(absmax, begin / map.kBlock, largest);
+      for (int64_t i = begin; i < end; ++i)
+        updates::set_code(map, state.as<uint8_t>(), i, updates::encode_state(map, x[static_cast<size_t>(i)], largest));
+    }
+  });
 }
 
 }  // namespace nft::ref
