@@ -67,51 +67,48 @@ void expand_reflectors(double* a, int64_t n, double* w) {
   }
 }
 
-// Eigenvalues of the tridiagonal matrix to d; every rotation turns two rows of z along.
-void diagonalize(double* z, int64_t n, double* d, double* e) {
-  for (int64_t i = 1; i < n; ++i) e[i - 1] = e[i];
-  e[n - 1] = 0;
-  for (int64_t l = 0; l < n; ++l) {
-    for (int attempt = 0; attempt < 60; ++attempt) {
-      int64_t m = l;
-      while (m + 1 < n) {
-        const double size = __builtin_fabs(d[m]) + __builtin_fabs(d[m + 1]);
-        if (__builtin_fabs(e[m]) <= 2.3e-16 * size) break;
-        ++m;
-      }
-      if (m == l) break;
-      double g = (d[l + 1] - d[l]) / (2 * e[l]), r = __builtin_sqrt(g * g + 1);
-      g = d[m] - d[l] + e[l] / (g + (g < 0 ? -r : r));
-      double s = 1, c = 1, p = 0;
-      int64_t i = m - 1;
-      for (; i >= l; --i) {
-        const double f = s * e[i], b = c * e[i];
-        r = __builtin_sqrt(f * f + g * g);
-        e[i + 1] = r;
-        if (r == 0) {
-          d[i + 1] -= p;
-          e[m] = 0;
-          break;
-        }
-        s = f / r;
-        c = g / r;
-        g = d[i + 1] - p;
-        r = (d[i] - g) * s + 2 * c * b;
-        p = s * r;
-        d[i + 1] = g + p;
-        g = c * r - b;
-        double *x = z + i * n, *y = x + n;
-        for (int64_t k = 0; k < n; ++k) {
-          const double t = y[k];
-          y[k] = s * x[k] + c * t;
-          x[k] = c * x[k] - s * t;
-        }
-      }
-      if (i >= l) continue;
-      d[l] -= p;
-      e[l] = g;
-      e[m] = 0;
+// One sweep of the implicit symmetric QR algorithm (Golub & Van Loan 2013, section 8.3.5) over the rows [first, last] of the
+// tridiagonal matrix, with Wilkinson's shift. beside[i] lies between diagonal[i] and diagonal[i + 1].
+void sweep(double* z, int64_t n, double* diagonal, double* beside, int64_t first, int64_t last) {
+  const double half = (diagonal[last - 1] - diagonal[last]) / 2, corner = beside[last - 1];
+  const double root = __builtin_sqrt(half * half + corner * corner);
+  const double shift = diagonal[last] - corner * corner / (half + __builtin_copysign(root, half));
+  double kept = diagonal[first] - shift, cleared = beside[first];  // that each rotation acts on
+  for (int64_t k = first; k < last; ++k) {
+    const double length = __builtin_sqrt(kept * kept + cleared * cleared);
+    const double cosine = length == 0 ? 1 : kept / length, sine = length == 0 ? 0 : cleared / length;
+    if (k > first) beside[k - 1] = length;
+    const double upper = diagonal[k], lower = diagonal[k + 1], between = beside[k];
+    const double cross = 2 * cosine * sine * between;
+    diagonal[k] = cosine * cosine * upper + cross + sine * sine * lower;
+    diagonal[k + 1] = sine * sine * upper - cross + cosine * cosine * lower;
+    beside[k] = cosine * sine * (lower - upper) + (cosine * cosine - sine * sine) * between;
+    if (k + 1 < last) {  // the rotation makes an element outside the three diagonals: the next one clears it
+      kept = beside[k];
+      cleared = sine * beside[k + 1];
+      beside[k + 1] *= cosine;
     }
+    double *x = z + k * n, *y = x + n;
+    for (int64_t i = 0; i < n; ++i) {
+      const double turned = cosine * x[i] + sine * y[i];
+      y[i] = cosine * y[i] - sine * x[i];
+      x[i] = turned;
+    }
+  }
+}
+
+// Eigenvalues of the tridiagonal matrix to its diagonal; every rotation turns two rows of z along. beside: see sweep.
+void diagonalize(double* z, int64_t n, double* diagonal, double* beside) {
+  constexpr double kRounding = 2.3e-16;
+  int64_t sweeps = 60 * n;  // about two an eigenvalue are needed
+  for (int64_t last = n - 1; last > 0 && sweeps > 0; --sweeps) {
+    const auto is_apart = [&](int64_t i) {
+      return __builtin_fabs(beside[i]) <= kRounding * (__builtin_fabs(diagonal[i]) + __builtin_fabs(diagonal[i + 1]));
+    };
+    while (last > 0 && is_apart(last - 1)) --last;
+    int64_t first = last;
+    while (first > 0 && !is_apart(first - 1)) --first;
+    if (first < last) sweep(z, n, diagonal, beside, first, last);
   }
 }
 
@@ -121,7 +118,7 @@ void symmetric_eigen(double* a, int64_t n, double* values, double* scratch) {
   if (n == 0) return;
   tridiagonalize(a, n, values, scratch);
   expand_reflectors(a, n, scratch + n);
-  diagonalize(a, n, values, scratch);
+  diagonalize(a, n, values, scratch + 1);
   for (int64_t i = 0; i < n; ++i) {
     int64_t most = i;
     for (int64_t j = i + 1; j < n; ++j) most = values[j] > values[most] ? j : most;
