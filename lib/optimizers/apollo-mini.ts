@@ -1,7 +1,8 @@
 import { apolloOptimizer } from './apollo-update.js';
 import { defineOptimizer, fusedBySetting } from './definition.js';
 import { wholeMatricesOnly } from './hidden-matrices.js';
-import { apolloScale, beta1, beta2, eps, fusedSettings, projectionGap, stateDtype, weightDecay } from './settings.js';
+import { lowRankSettings } from './low-rank.js';
+import { apolloScale, projectionGap } from './settings.js';
 
 /** APOLLO-Mini (Zhu et al. 2024, arXiv 2412.05270): one factor for the whole gradient of a weight, from a projection of rank 1. */
 export const apolloMini = defineOptimizer({
@@ -10,12 +11,7 @@ export const apolloMini = defineOptimizer({
   settings: {
     projectionGap,
     apolloScale: apolloScale(128),
-    beta1: beta1(0.9),
-    beta2: beta2(0.999),
-    eps: eps(1e-6),
-    weightDecay: weightDecay(0),
-    ...fusedSettings,
-    stateDtype,
+    ...lowRankSettings,
   },
   learningRates: {
     full: { value: 2e-5, source: 'that of adamw, whose updates those of apollo imitate' },

@@ -1,7 +1,8 @@
 import { apolloOptimizer } from './apollo-update.js';
 import { defineOptimizer, fusedBySetting } from './definition.js';
 import { wholeMatricesOnly } from './hidden-matrices.js';
-import { apolloScale, beta1, beta2, eps, fusedSettings, projectionGap, projectionRank, stateDtype, weightDecay } from './settings.js';
+import { lowRankSettings } from './low-rank.js';
+import { apolloScale, projectionGap, projectionRank } from './settings.js';
 
 /**
  * APOLLO (Zhu et al. 2024, arXiv 2412.05270): gradients of the linear layers of the blocks, scaled channel by channel as Adam
@@ -14,12 +15,7 @@ export const apollo = defineOptimizer({
     projectionRank: projectionRank(256),
     projectionGap,
     apolloScale: apolloScale(1),
-    beta1: beta1(0.9),
-    beta2: beta2(0.999),
-    eps: eps(1e-6),
-    weightDecay: weightDecay(0),
-    ...fusedSettings,
-    stateDtype,
+    ...lowRankSettings,
   },
   learningRates: {
     full: { value: 2e-5, source: 'that of adamw, whose updates those of apollo imitate' },

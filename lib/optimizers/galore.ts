@@ -5,9 +5,9 @@ import * as ops from '../native/ops.js';
 import { adamwOptimizer } from './adamw.js';
 import { defineOptimizer, fusedBySetting } from './definition.js';
 import { onHiddenMatrices, wholeMatricesOnly } from './hidden-matrices.js';
-import { LowRankMoments } from './low-rank.js';
+import { LowRankMoments, lowRankSettings } from './low-rank.js';
 import type { StateSpec } from './optimizer.js';
-import { beta1, beta2, eps, fusedSettings, projectionGap, projectionRank, stateDtype, weightDecay } from './settings.js';
+import { projectionGap, projectionRank } from './settings.js';
 
 /** Elements that share a scale and a zero point in a projection of 4 bits: native/updates/int4_groups.h. */
 const int4Group = 256;
@@ -34,12 +34,7 @@ export const galore = defineOptimizer({
       .boolean()
       .default(false)
       .describe('Double the gap of a weight whose leading direction stays similar over five projections (arXiv 2407.08296)'),
-    beta1: beta1(0.9),
-    beta2: beta2(0.999),
-    eps: eps(1e-6),
-    weightDecay: weightDecay(0),
-    ...fusedSettings,
-    stateDtype,
+    ...lowRankSettings,
   },
   learningRates: {
     full: { value: 2e-5, source: 'that of adamw; with galoreScale 2, as is usual for fine-tuning' },

@@ -1,10 +1,14 @@
 import type { Parameter } from '../core/parameter.js';
 import type { Tensor } from '../core/tensor.js';
+import { adamwSettings } from './adamw.js';
 import type { OptimizerContext } from './definition.js';
 import { decayOf, type StateSpec, type UpdateContext } from './optimizer.js';
+import { eps, weightDecay } from './settings.js';
 import { ElementStates, type StateDtype } from './state.js';
 
-/** Settings of Adam on projected gradients. */
+/** Settings of Adam on projected gradients, and of AdamW on the rest: defaults of GaLore's and APOLLO's published code. */
+export const lowRankSettings = { ...adamwSettings, eps: eps(1e-6), weightDecay: weightDecay(0) };
+
 export interface LowRankSettings {
   projectionRank: number;
   beta1: number;

@@ -3,8 +3,9 @@
 // row by row or column by column as Adam scales its projection R by a random basis; see low_rank.h for R, N and c.
 //   basis [rank, S]: normal numbers of basis_seed with variance 1 / rank, made anew in every call
 //   f = |N| / (|R| + 1e-8) along the projected side, one number a row where M >= K, else a column; of all of R where
-//   tensor_wise = 1 U = f G;  l = max(|U| / (previous + 1e-8), 1.01) / 1.01, but 1 where previous is 0;  U /= l;  previous =
-//   |U| weight = (weight - learning_rate c sqrt(scale) U) (1 - learning_rate * weight_decay)
+//   tensor_wise = 1
+//   U = f G;  l = max(|U| / (previous + 1e-8), 1.01) / 1.01, but 1 where previous is 0;  U /= l;  previous = |U|
+//   weight = (weight - learning_rate c sqrt(scale) U) (1 - learning_rate * weight_decay)
 // G = grad_scale * grad. weight, grad [M, K], grad f32 (f64 on ref); previous [1] f32 (f64 on ref): the norm-growth
 // limiter's memory.
 #include "low_rank.h"
@@ -31,9 +32,7 @@ struct ApolloUpdate {
   }
   NFT_MEMBER LowRank sizes() const { return {weight, rank}; }
   void check() const {
-    check::float_type(kName, "weight", weight);
-    check::contiguous(kName, "weight", weight);
-    check::same_shape(kName, "grad", grad, "weight", weight);
+    check::updated(kName, weight, grad);
     check::low_rank(kName, sizes(), grad);
     check::accumulator(kName, "previous", previous);
     check::shape(kName, "previous", previous, 1);

@@ -84,6 +84,14 @@ void state(const char* op, const char* name, const Tensor& state, const char* ab
   shape(op, absmax_name, absmax, (elements + block - 1) / block);
 }
 
+void updated(const char* op, const Tensor& weight, const Tensor& grad) {
+  float_type(op, "weight", weight);
+  contiguous(op, "weight", weight);
+  accumulator(op, "grad", grad);
+  contiguous(op, "grad", grad);
+  same_shape(op, "grad", grad, "weight", weight);
+}
+
 }  // namespace check
 
 void UpdateRule::check(const char* op, const Tensor& weight) const {

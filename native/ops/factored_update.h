@@ -8,7 +8,7 @@
 //   weight = weight * (1 - a * weight_decay) - a * u
 // weight, grad [M, K]; row [M] and col [K] f32 (f64 on ref). Without row the weight is a vector, and col its whole second
 // moment: u = g / sqrt(col). beta2 is that of the step, 1 - step^-0.8 in both papers' code. grad f32 (f64 on ref).
-#include "fields.h"
+#include "state.h"
 
 namespace nft {
 
@@ -38,11 +38,7 @@ struct FactoredUpdate {
     v.integer("stochastic_rounding", stochastic_rounding);
   }
   void check() const {
-    check::float_type(kName, "weight", weight);
-    check::contiguous(kName, "weight", weight);
-    check::accumulator(kName, "grad", grad);
-    check::contiguous(kName, "grad", grad);
-    check::same_shape(kName, "grad", grad, "weight", weight);
+    check::updated(kName, weight, grad);
     check::that(row.present || weight.rows() == 1, kName, "row", "given for a weight of several rows");
     if (row.present) {
       check::accumulator(kName, "row", row);

@@ -25,9 +25,7 @@ struct GaloreUpdate {
   }
   NFT_MEMBER LowRank sizes() const { return {weight, rank}; }
   void check() const {
-    check::float_type(kName, "weight", weight);
-    check::contiguous(kName, "weight", weight);
-    check::same_shape(kName, "grad", grad, "weight", weight);
+    check::updated(kName, weight, grad);
     check::low_rank(kName, sizes(), grad);
     check::basis(kName, sizes(), basis, ranges);
     adam.check(kName, sizes());

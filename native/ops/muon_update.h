@@ -40,11 +40,7 @@ struct MuonUpdate {
     v.integer("stochastic_rounding", stochastic_rounding);
   }
   void check() const {
-    check::float_type(kName, "weight", weight);
-    check::contiguous(kName, "weight", weight);
-    check::accumulator(kName, "grad", grad);
-    check::contiguous(kName, "grad", grad);
-    check::same_shape(kName, "grad", grad, "weight", weight);
+    check::updated(kName, weight, grad);
     check::state(kName, "state0", state0, "absmax0", absmax0, state_bits, weight);
     check::that(eps > 0, kName, "eps", "above 0");
     check::that(iterations >= 1, kName, "iterations", "1 or more");
