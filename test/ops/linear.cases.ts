@@ -97,7 +97,9 @@ const linearForward: OpSuite = {
     forwardCase('several blocks, odd', 71, 533, 97, 'bf16', 'bf16', tail(71, 97, 3, 'bf16')),
     forwardCase('several blocks', 71, 544, 97, 'bf16', 'q4_1', tail(71, 97, 3, 'f32')),
     forwardCase('several passes', 20, 2305, 70, 'bf16', 'bf16'),
-    ...[1, 16, 40, 64].flatMap((m) => (['f32', 'bf16'] as const).map((type) => forwardCase('narrow', 45, 533, m, type, type, {}, 3))),
+    ...[1, 16, 40, 64].flatMap((m) =>
+      (['f32', 'bf16', 'f16'] as const).map((type) => forwardCase('narrow', 45, 533, m, type, type, {}, 3)),
+    ),
     forwardCase('narrow, rounded to bf16', 45, 533, 16, 'bf16', 'f32'),
     forwardCase('bias', 5, 48, 21, 'f32', 'f32', { bias: tensor('f32', [21]) }),
     forwardCase('bias', 5, 48, 21, 'bf16', 'bf16', { bias: tensor('bf16', [21]) }),
@@ -210,7 +212,7 @@ const linearBackwardInput: OpSuite = {
     inputCase('several panels', 150, 210, 290, 'f32', 'f32'),
     inputCase('several panels', 150, 210, 290, 'bf16', 'bf16'),
     inputCase('several blocks, odd', 71, 97, 533, 'bf16', 'bf16', { ...inputTail(71, 97, 3, 'bf16'), accumulate: 1 }),
-    ...[1, 16, 40, 64].flatMap((k) => (['f32', 'bf16'] as const).map((type) => inputCase('narrow', 45, k, 533, type, type, {}, 3))),
+    ...[1, 16, 40, 64].flatMap((k) => (['f32', 'bf16', 'f16'] as const).map((type) => inputCase('narrow', 45, k, 533, type, type, {}, 3))),
     inputCase('more outputs than one pass', 7, 32, 1056, 'f32', 'q4_1', { ...inputTail(7, 32, 4, 'f32'), accumulate: 1 }),
     inputCase('accumulated', 7, 45, 26, 'f32', 'f32', { accumulate: 1 }),
     inputCase('accumulated', 7, 45, 26, 'bf16', 'bf16', { accumulate: 1 }),
@@ -431,7 +433,7 @@ const linearBackwardWeight: OpSuite = {
     weightCase('several panels', 1030, 97, 83, 'f32', { accumulate: 1 }),
     weightCase('several panels, odd', 533, 97, 83, 'bf16', { scale: 0.5, accumulate: 1 }),
     ...[1, 8, 16, 40, 64].flatMap((r) =>
-      (['f32', 'bf16'] as const).flatMap((type) => [
+      (['f32', 'bf16', 'f16'] as const).flatMap((type) => [
         weightCase('narrow', 533, 101, r, type, { scale: 0.5, accumulate: 1 }, 3),
         weightCase('narrow, transposed', 533, r, 101, type, { scale: 2 }, 3),
       ]),

@@ -1,7 +1,5 @@
 #include "narrow.h"
 
-#include <type_traits>
-
 #include "../../../core/thread_pool.h"
 #include "epilogue.h"
 #include "pack.h"
@@ -121,25 +119,46 @@ NFT_INLINE void finish_vectors(const JointProblem& p, const float* tile, int til
   }
 }
 
+// Elements of rows of another type than the panel's that are converted at a time.
+constexpr int64_t kConverted = 256;
+
+// lines [kRows][kConverted] = elements [k, k + length) of rows.
+template <class Float>
+NFT_INLINE void convert_rows(const char* const* rows, int64_t k, int64_t length, float* lines) {
+  for (int i = 0; i < kRows; ++i)
+    for (int64_t j = 0; j < length; j += kLanes) {
+      const f32v x = length - j < kLanes ? PlainRow<Float>::load(rows[i], k + j, static_cast<int>(length - j))
+                                         : PlainRow<Float>::load(rows[i], k + j);
+      F32::store(lines + i * kConverted + j, x);
+    }
+}
+
 // C [rows, width] = wide [rows, inner] narrow, for all parts.
-template <class Panel>
+template <class Panel, class Float>
 void multiply_along(const JointProblem& p, const Narrow& narrow, const Blocks& blocks, int threads) {
+  constexpr bool kConverts = Panel::kDepth == 1 && Float::kDType != DType::f32;
   const int64_t groups = ceil_div(p.rows, kRows);
   const auto group_rows = [&](int64_t g) {
     const int64_t row0 = g * kRows;
     const int count = static_cast<int>(min64(kRows, p.rows - row0));
     const char* rows[kRows];
     for (int i = 0; i < kRows; ++i) rows[i] = p.segments[0].a.row(row0 + (i < count ? i : count - 1));
+    alignas(64) float lines[kConverts ? kRows * kConverted : 1];
+    const char* converted[kRows];
+    for (int i = 0; i < kRows; ++i) converted[i] = reinterpret_cast<const char*>(lines + i * kConverted);
     for (int64_t v = 0; v < narrow.stride / kLanes; v += kVectors) {
       alignas(64) float tile[kRows * kVectors * kLanes];
       const int64_t vectors = min64(kVectors, narrow.stride / kLanes - v);
       for (int64_t k = 0; k < blocks.inner; k += blocks.block) {
         const int64_t length = min64(blocks.block, blocks.inner - k);
         const Slot* slots = narrow.slots + k / Panel::kDepth * narrow.stride + v * kLanes;
+        if (kConverts) convert_rows<Float>(rows, k, length, lines);
+        const char* const* from = kConverts ? converted : rows;
+        const int64_t at = kConverts ? 0 : k;
         switch (vectors) {
-          case 1: along_kernel<Panel, 1>(rows, k, length, slots, narrow.stride, tile, k == 0); break;
-          case 2: along_kernel<Panel, 2>(rows, k, length, slots, narrow.stride, tile, k == 0); break;
-          default: along_kernel<Panel, kVectors>(rows, k, length, slots, narrow.stride, tile, k == 0);
+          case 1: along_kernel<Panel, 1>(from, at, length, slots, narrow.stride, tile, k == 0); break;
+          case 2: along_kernel<Panel, 2>(from, at, length, slots, narrow.stride, tile, k == 0); break;
+          default: along_kernel<Panel, kVectors>(from, at, length, slots, narrow.stride, tile, k == 0);
         }
       }
       finish_vectors(p, tile, kVectors * kLanes, row0, count, v, v + vectors);
@@ -235,9 +254,15 @@ void multiply_across(const Output& out, const Matrix& wide, int64_t columns, boo
 
 }  // namespace
 
+// Whether a wide operand of that type is read as the panel's elements, in blocks of so many.
+template <class Panel>
+bool reads(DType wide, int64_t block) {
+  if (Panel::kDepth == 2) return wide == DType::bf16;
+  return wide == DType::f32 || ((wide == DType::bf16 || wide == DType::f16) && block <= kConverted);
+}
+
 template <class Panel>
 bool multiply_narrow(const JointProblem& p, void* workspace, size_t bytes, int threads) {
-  using Float = std::conditional_t<Panel::kDepth == 2, Bf16, F32>;
   const JointProblem::Slice& s = p.segments[0];
   if (p.segment_count > 1 || s.inner == 0 || s.a_scale != 1) return false;
   const JointProblem::Part& only = p.parts[0];
@@ -258,18 +283,24 @@ bool multiply_narrow(const JointProblem& p, void* workspace, size_t bytes, int t
   }
   const Matrix& wide = few_columns ? s.a : only.b[0];
   const size_t needed = static_cast<size_t>(narrow.stride * ceil_div(s.inner, Panel::kDepth)) * sizeof(Slot);
-  if (narrow.stride > kNarrow || needed > bytes || wide.dtype != Float::kDType) return false;
+  const Blocks blocks = {s.inner, p.inner_block > 0 ? p.inner_block : Panel::kBlock};
+  if (narrow.stride > kNarrow || needed > bytes || !reads<Panel>(wide.dtype, blocks.block)) return false;
 
   int64_t cols = 0;
   for (int i = 0; i < p.part_count; ++i) cols += p.parts[i].cols;
   const int workers = p.rows * cols * s.inner < kParallelWork ? 1 : threads;
-  const Blocks blocks = {s.inner, p.inner_block > 0 ? p.inner_block : Panel::kBlock};
   const bool few_slots = needed < kParallelSlots * sizeof(Slot);
   pack_narrow<Panel>(narrow, along ? s.b_layout : Layout::inner_rows, s.inner, few_slots ? 1 : workers);
-  if (along)
-    multiply_along<Panel>(p, narrow, blocks, workers);
-  else
-    multiply_across<Panel, Float>(only.out, wide, few_columns ? p.rows : only.cols, few_columns, narrow, blocks, workers);
+  with_float_type(wide.dtype, [&](auto type) {
+    using Float = decltype(type);
+    if constexpr (Panel::kDepth == 1 || Float::kDType == DType::bf16) {
+      if (along)
+        multiply_along<Panel, Float>(p, narrow, blocks, workers);
+      else
+        multiply_across<Panel, Float>(only.out, wide, few_columns ? p.rows : only.cols, few_columns, narrow, blocks,
+                                      workers);
+    }
+  });
   return true;
 }
 

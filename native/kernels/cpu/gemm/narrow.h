@@ -9,9 +9,9 @@ namespace nft::cpu::NFT_ISA::gemm {
 // Widest narrow side.
 constexpr int64_t kNarrow = 64;
 
-// False, having done nothing, for a problem of another kind: a second segment, a wide operand that is not stored as the
-// panel's type, no narrow side where one is needed, or one that does not fit the workspace of `bytes` bytes. Several parts
-// read their wide operand once.
+// False, having done nothing, for a problem of another kind: a second segment, a wide operand of another type than bf16
+// where the panel holds bf16, no narrow side where one is needed, or one that does not fit the workspace of `bytes` bytes.
+// Several parts read their wide operand once.
 template <class Panel>
 bool multiply_narrow(const JointProblem& problem, void* workspace, size_t bytes, int threads);
 
