@@ -9,8 +9,8 @@ import { Projections } from '../dist/layers/projections.js';
 import { LoraAdapter } from '../dist/methods/lora-adapter.js';
 import { AccumulateSink } from '../dist/trainer/accumulate-sink.js';
 import { randomTensor } from './op-calls.mjs';
-import { significant } from './statistics.mjs';
-import { here, inTurns } from './turns.mjs';
+import { significant, spread } from './statistics.mjs';
+import { inTurns, roundsOf } from './turns.mjs';
 
 const [hidden, keys, inner] = [576, 192, 1536];
 /** Layers that read the same input: inputs, and the outputs of each. */
@@ -96,27 +96,56 @@ class LinearLayers {
 
 const variants = [false, true].flatMap((adapted) => ['forward', 'both'].map((pass) => ({ adapted, pass })));
 
+const pair = (frozen, lora, ratio) => ({ frozenMs: significant(frozen), loraMs: significant(lora), overhead: significant(ratio - 1, 3) });
+
+// From the medians of what was timed apart.
 function overheads([frozen, frozenBoth, adapted, adaptedBoth]) {
-  const pair = (a, b) => ({ frozenMs: significant(a), loraMs: significant(b), overhead: significant(b / a - 1, 3) });
+  const [before, after] = [frozenBoth.median - frozen.median, adaptedBoth.median - adapted.median];
   return {
-    forward: pair(frozen.median, adapted.median),
-    backward: pair(frozenBoth.median - frozen.median, adaptedBoth.median - adapted.median),
+    forward: pair(frozen.median, adapted.median, adapted.median / frozen.median),
+    backward: pair(before, after, after / before),
   };
 }
 
-/** Overhead of LoRA over the frozen layers, forward and backward; the backward is both passes less the forward. */
+// From rounds of one call of each: medians of their milliseconds and of their ratios.
+function overheadsOfRounds(rounds) {
+  const median = (value) => spread(rounds.map(value)).median;
+  const passes = {
+    forward: { frozen: ([frozen]) => frozen, lora: ([, , adapted]) => adapted },
+    backward: { frozen: ([frozen, both]) => both - frozen, lora: ([, , adapted, both]) => both - adapted },
+  };
+  return Object.fromEntries(
+    Object.entries(passes).map(([pass, { frozen, lora }]) => [
+      pass,
+      pair(
+        median(frozen),
+        median(lora),
+        median((round) => lora(round) / frozen(round)),
+      ),
+    ]),
+  );
+}
+
+/**
+ * Overhead of LoRA over the frozen layers, forward and backward; the backward is both passes less the forward. Ours is timed in rounds of
+ * one call of each, since the speed of a machine that is shared changes by more than the overhead within a second.
+ */
 export async function measureLoraLayer(rival, { tokens, rank, dtype, threads, seconds }) {
   const layers = [false, true].map((adapted) => new LinearLayers({ tokens, rank, dtype, adapted }));
-  const ours = variants.map(({ adapted, pass }) => here(layers[Number(adapted)].call(pass)));
+  const rounds = await roundsOf(
+    variants.map(({ adapted, pass }) => layers[Number(adapted)].call(pass)),
+    4 * seconds,
+  );
+  for (const layer of layers) layer.dispose();
+  const own = overheadsOfRounds(rounds);
+  if (!rival) return { own };
   const widths = groups.flatMap(({ inputs, outputs }) => outputs.map((n) => [inputs, n]));
   const theirs = [];
-  for (const { adapted, pass } of rival ? variants : []) {
+  for (const { adapted, pass } of variants) {
     const request = { kind: 'lora_layer', rows: tokens, widths, rank, adapted, backward: pass === 'both', dtype, threads };
     theirs.push((await rival.prepare(request)).contestant);
   }
-  const results = await inTurns([...ours, ...theirs], seconds);
-  for (const layer of layers) layer.dispose();
-  await rival?.forget();
-  const peft = results.slice(variants.length);
-  return { own: overheads(results), ...(peft.length > 0 && { torch: overheads(peft) }) };
+  const results = await inTurns(theirs, seconds);
+  await rival.forget();
+  return { own, torch: overheads(results) };
 }

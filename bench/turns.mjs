@@ -26,6 +26,27 @@ function timeHere(run, seconds) {
 /** A contestant that calls `run` in this process. */
 export const here = (run) => (seconds) => timeHere(run, seconds);
 
+/** Milliseconds of rounds of one call of each of `runs`, for `seconds` in turns as below: those of turns without disturbance. */
+export async function roundsOf(runs, seconds) {
+  const call = (run) => {
+    const begin = performance.now();
+    run();
+    return performance.now() - begin;
+  };
+  for (const run of runs) run();
+  const turns = [];
+  const end = performance.now() + 1000 * seconds;
+  while (performance.now() < end) {
+    const read = stopwatch();
+    const turnEnd = performance.now() + (1000 * seconds) / (4 * rounds);
+    const made = [];
+    do made.push(runs.map(call));
+    while (performance.now() < turnEnd);
+    turns.push({ made, others: read().others });
+  }
+  return cleanSamples(turns).kept.flatMap(({ made }) => made);
+}
+
 /**
  * Median, 20th and 80th percentile of the milliseconds of each contestant, over turns of `seconds` / 4 in which other processes left the
  * cores alone; at most three times as many turns are made. `clean`: turns that count, of `turns` made.

@@ -1,5 +1,7 @@
 #include "narrow.h"
 
+#include <type_traits>
+
 #include "../../../core/thread_pool.h"
 #include "epilogue.h"
 #include "pack.h"
@@ -8,12 +10,13 @@ namespace nft::cpu::NFT_ISA::gemm {
 
 namespace {
 
-// Registers: kRows x kVectors sums where the wide operand lies along the inner dimension, kMostRows x 1 where it lies
-// across.
+// Sums held in registers: kRows x kVectors.
 #if defined(__AVX512F__)
-constexpr int kRows = 8, kVectors = 3, kMostRows = 16;
+constexpr int kRows = 8, kVectors = 3;
+#elif defined(__AVX2__)
+constexpr int kRows = 4, kVectors = 3;
 #else
-constexpr int kRows = 4, kVectors = 2, kMostRows = 8;
+constexpr int kRows = 4, kVectors = 2;
 #endif
 constexpr int64_t kParallelWork = 1 << 17;
 // Slots below which one thread packs sooner than the others wake.
@@ -64,187 +67,191 @@ void pack_narrow(const Narrow& narrow, Layout layout, int64_t inner, int threads
   });
 }
 
-// tile [kRows][kVectors * kLanes] (+)= rows of the wide operand from element k on, times V vectors of the narrow one.
-template <class Panel, int V>
-void along_kernel(const char* const* rows, int64_t k, int64_t length, const Slot* narrow, int64_t stride, float* tile,
-                  bool first) {
-  constexpr int kSlotBytes = sizeof(Slot), kElementBytes = kSlotBytes / Panel::kDepth;
-  f32v sum[kRows][V];
-#pragma GCC unroll 8
-  for (int i = 0; i < kRows; ++i)
+// Slots of a row of the wide operand that are copied, and converted, at a time: at a fixed distance from each other the rows
+// need no pointer each, and the processor foresees how they are read.
+constexpr int64_t kLineSlots = 128;
+
+// Elements [k, k + length) of a row, as slots of the panel; an odd last element of pairs is paired with 0.
+template <class Panel, class Float>
+NFT_INLINE void copy_line(const char* row, int64_t k, int64_t length, Slot* line) {
+  if constexpr (Panel::kDepth == 1) {
+    float* to = reinterpret_cast<float*>(line);
+    int64_t i = 0;
+    for (; i + kLanes <= length; i += kLanes) F32::store(to + i, PlainRow<Float>::load(row, k + i));
+    if (i < length) F32::store(to + i, PlainRow<Float>::load(row, k + i, static_cast<int>(length - i)));
+  } else {
+    if (length % 2 != 0) line[length / 2] = 0;
+    std::memcpy(line, row + k * static_cast<int64_t>(sizeof(typename Float::Element)),
+                static_cast<size_t>(length) * sizeof(typename Float::Element));
+  }
+}
+
+// chain [R][stride] (+)= lines [R][kLineSlots], times V vectors of the narrow operand [steps][stride].
+template <class Panel, int R, int V>
+void along_kernel(const Slot* lines, int64_t steps, const Slot* narrow, int64_t stride, float* chain, bool first) {
+  f32v sum[R][V];
+#pragma GCC unroll 24
+  for (int i = 0; i < R; ++i)
 #pragma GCC unroll 3
-    for (int v = 0; v < V; ++v) sum[i][v] = zero();
-  const char* p[kRows];
-#pragma GCC unroll 8
-  for (int i = 0; i < kRows; ++i) p[i] = rows[i] + k * kElementBytes;
-  const int64_t whole = length / Panel::kDepth;
-  for (int64_t s = 0; s < whole; ++s, narrow += stride) {
+    for (int v = 0; v < V; ++v) sum[i][v] = first ? zero() : F32::load(chain + i * stride + v * kLanes);
+  for (int64_t s = 0; s < steps; ++s, narrow += stride) {
     u32v b[V];
 #pragma GCC unroll 3
     for (int v = 0; v < V; ++v) b[v] = load_slots(narrow + v * kLanes);
-#pragma GCC unroll 8
-    for (int i = 0; i < kRows; ++i) {
-      Slot slot;
-      std::memcpy(&slot, p[i] + s * kSlotBytes, kSlotBytes);
+#pragma GCC unroll 24
+    for (int i = 0; i < R; ++i) {
+      const u32v a = set1_u32(lines[i * kLineSlots + s]);
 #pragma GCC unroll 3
-      for (int v = 0; v < V; ++v) sum[i][v] = Panel::multiply_add(set1_u32(slot), b[v], sum[i][v]);
+      for (int v = 0; v < V; ++v) sum[i][v] = Panel::multiply_add(a, b[v], sum[i][v]);
     }
   }
-  if (whole * Panel::kDepth < length) {  // half a slot: what follows it in memory is not read
-    for (int i = 0; i < kRows; ++i) {
-      uint16_t last;
-      std::memcpy(&last, p[i] + whole * kSlotBytes, sizeof(last));
-      for (int v = 0; v < V; ++v)
-        sum[i][v] = Panel::multiply_add(set1_u32(last), load_slots(narrow + v * kLanes), sum[i][v]);
-    }
-  }
-  for (int i = 0; i < kRows; ++i)
-    for (int v = 0; v < V; ++v) {
-      float* t = tile + (i * kVectors + v) * kLanes;
-      F32::store(t, first ? sum[i][v] : F32::load(t) + sum[i][v]);
-    }
+#pragma GCC unroll 24
+  for (int i = 0; i < R; ++i)
+#pragma GCC unroll 3
+    for (int v = 0; v < V; ++v) F32::store(chain + i * stride + v * kLanes, sum[i][v]);
 }
 
-// Vectors [begin, end) of the narrow operands' columns, from a tile, to the parts they belong to.
-NFT_INLINE void finish_vectors(const JointProblem& p, const float* tile, int tile_stride, int64_t row0, int rows,
-                               int64_t begin, int64_t end) {
-  int64_t first = 0;  // vector
-  for (int i = 0; i < p.part_count; ++i) {
-    const int64_t vectors = ceil_div(p.parts[i].cols, kLanes), from = begin > first ? begin : first;
-    const int64_t to = min64(end, first + vectors), col = (from - first) * kLanes;
-    if (from < to)
-      finish_tile(p.parts[i].out, tile + (from - begin) * kLanes, tile_stride, row0, rows, col,
-                  static_cast<int>(min64((to - from) * kLanes, p.parts[i].cols - col)));
-    first += vectors;
-  }
+// Sums of blocks from chains of multiply-adds, as the microkernel adds them.
+NFT_INLINE void add_block(float* sums, const float* chains, int64_t count, bool first) {
+  for (int64_t i = 0; i < count; i += kLanes)
+    F32::store(sums + i, first ? F32::load(chains + i) : F32::load(sums + i) + F32::load(chains + i));
 }
 
-// Elements of rows of another type than the panel's that are converted at a time.
-constexpr int64_t kConverted = 256;
+// Sums [rows][stride] of the narrow operands' columns, to the parts they belong to.
+NFT_INLINE void finish_parts(const JointProblem& p, const float* sums, int64_t stride, int64_t row0, int rows) {
+  for (int i = 0; i < p.part_count; sums += padded(p.parts[i++].cols))
+    finish_tile(p.parts[i].out, sums, static_cast<int>(stride), row0, rows, 0, static_cast<int>(p.parts[i].cols));
+}
 
-// lines [kRows][kConverted] = elements [k, k + length) of rows.
-template <class Float>
-NFT_INLINE void convert_rows(const char* const* rows, int64_t k, int64_t length, float* lines) {
-  for (int i = 0; i < kRows; ++i)
-    for (int64_t j = 0; j < length; j += kLanes) {
-      const f32v x = length - j < kLanes ? PlainRow<Float>::load(rows[i], k + j, static_cast<int>(length - j))
-                                         : PlainRow<Float>::load(rows[i], k + j);
-      F32::store(lines + i * kConverted + j, x);
+// R rows of C from row0 on, of which `count` exist: V vectors at a time.
+template <class Panel, class Float, int R, int V>
+void along_rows(const JointProblem& p, const Narrow& narrow, const Blocks& blocks, int64_t row0, int count) {
+  constexpr int64_t kElements = kLineSlots * Panel::kDepth;
+  alignas(64) Slot lines[R * kLineSlots];
+  alignas(64) float chains[R * kNarrow], sums[R * kNarrow];
+  const char* rows[R];
+  for (int i = 0; i < R; ++i) rows[i] = p.segments[0].a.row(row0 + (i < count ? i : count - 1));
+  for (int64_t k = 0; k < blocks.inner; k += blocks.block) {
+    const int64_t length = min64(blocks.block, blocks.inner - k);
+    for (int64_t n = 0; n < length; n += kElements) {
+      const int64_t some = min64(kElements, length - n);
+      for (int i = 0; i < R; ++i) copy_line<Panel, Float>(rows[i], k + n, some, lines + i * kLineSlots);
+      const Slot* slots = narrow.slots + (k + n) / Panel::kDepth * narrow.stride;
+      for (int64_t v = 0; v < narrow.stride; v += V * kLanes)
+        along_kernel<Panel, R, V>(lines, ceil_div(some, Panel::kDepth), slots + v, narrow.stride, chains + v, n == 0);
     }
+    add_block(sums, chains, R * narrow.stride, k == 0);
+  }
+  finish_parts(p, sums, narrow.stride, row0, count);
+}
+
+template <class Panel, class Float, int R, int V>
+void along_by(const JointProblem& p, const Narrow& narrow, const Blocks& blocks, int threads) {
+  const int64_t groups = ceil_div(p.rows, R);
+  ThreadPool::instance().run(threads, [&](int64_t t, int) {
+    for (int64_t g = groups * t / threads; g < groups * (t + 1) / threads; ++g)
+      along_rows<Panel, Float, R, V>(p, narrow, blocks, g * R, static_cast<int>(min64(R, p.rows - g * R)));
+  });
 }
 
 // C [rows, width] = wide [rows, inner] narrow, for all parts.
 template <class Panel, class Float>
 void multiply_along(const JointProblem& p, const Narrow& narrow, const Blocks& blocks, int threads) {
-  constexpr bool kConverts = Panel::kDepth == 1 && Float::kDType != DType::f32;
-  const int64_t groups = ceil_div(p.rows, kRows);
-  const auto group_rows = [&](int64_t g) {
-    const int64_t row0 = g * kRows;
-    const int count = static_cast<int>(min64(kRows, p.rows - row0));
-    const char* rows[kRows];
-    for (int i = 0; i < kRows; ++i) rows[i] = p.segments[0].a.row(row0 + (i < count ? i : count - 1));
-    alignas(64) float lines[kConverts ? kRows * kConverted : 1];
-    const char* converted[kRows];
-    for (int i = 0; i < kRows; ++i) converted[i] = reinterpret_cast<const char*>(lines + i * kConverted);
-    for (int64_t v = 0; v < narrow.stride / kLanes; v += kVectors) {
-      alignas(64) float tile[kRows * kVectors * kLanes];
-      const int64_t vectors = min64(kVectors, narrow.stride / kLanes - v);
-      for (int64_t k = 0; k < blocks.inner; k += blocks.block) {
-        const int64_t length = min64(blocks.block, blocks.inner - k);
-        const Slot* slots = narrow.slots + k / Panel::kDepth * narrow.stride + v * kLanes;
-        if (kConverts) convert_rows<Float>(rows, k, length, lines);
-        const char* const* from = kConverts ? converted : rows;
-        const int64_t at = kConverts ? 0 : k;
-        switch (vectors) {
-          case 1: along_kernel<Panel, 1>(from, at, length, slots, narrow.stride, tile, k == 0); break;
-          case 2: along_kernel<Panel, 2>(from, at, length, slots, narrow.stride, tile, k == 0); break;
-          default: along_kernel<Panel, kVectors>(from, at, length, slots, narrow.stride, tile, k == 0);
-        }
-      }
-      finish_vectors(p, tile, kVectors * kLanes, row0, count, v, v + vectors);
-    }
-  };
-  ThreadPool::instance().run(threads, [&](int64_t t, int) {
-    for (int64_t g = groups * t / threads; g < groups * (t + 1) / threads; ++g) group_rows(g);
-  });
+  const int64_t vectors = narrow.stride / kLanes;
+  if (kVectors == 3 && vectors % 3 == 0) return along_by<Panel, Float, kRows, 3>(p, narrow, blocks, threads);
+  if (vectors % 2 == 0) return along_by<Panel, Float, kRows * kVectors / 2, 2>(p, narrow, blocks, threads);
+  return along_by<Panel, Float, 2 * kRows, 1>(p, narrow, blocks, threads);
 }
 
 // How far ahead of the columns at hand memory is asked for.
 constexpr int64_t kAheadBytes = 256;
 
-// chain [R][kLanes] (+)= R columns of the narrow operand, times count columns of the wide one in rows [k, k + length).
-template <class Panel, class Float, int R>
+// chain [V][height][kLanes] (+)= kRows columns of the narrow operand, times V vectors of columns of the wide one, of which
+// `count` columns exist, in rows [k, k + length).
+template <class Panel, class Float, int V>
 void across_kernel(const Matrix& wide, int64_t col, int count, int64_t k, int64_t length, const Slot* narrow, int64_t stride,
-                   float* chain, bool first) {
+                   float* chain, int64_t height, bool first) {
   using Source = Slots<Panel, PlainRow<Float>>;
-  f32v sum[R];
-#pragma GCC unroll 16
-  for (int i = 0; i < R; ++i) sum[i] = first ? zero() : F32::load(chain + i * kLanes);
+  f32v sum[V][kRows];
+#pragma GCC unroll 3
+  for (int v = 0; v < V; ++v)
+#pragma GCC unroll 8
+    for (int i = 0; i < kRows; ++i) sum[v][i] = first ? zero() : F32::load(chain + (v * height + i) * kLanes);
   const f32v one = set1(1);
   const char* ahead = wide.row(k) + row_offset(wide.dtype, col) + kAheadBytes;
   for (int64_t n = 0; n < length; n += Panel::kDepth, narrow += stride) {
     const int depth = length - n < Panel::kDepth ? static_cast<int>(length - n) : Panel::kDepth;
-    const u32v x = as_u32(count == kLanes ? Source::across(wide, k + n, depth, col, one)
-                                          : Source::across(wide, k + n, depth, col, count, one));
-    for (int i = 0; i < Panel::kDepth; ++i) prefetch(ahead + (n + i) * wide.stride_bytes);
-#pragma GCC unroll 16
-    for (int i = 0; i < R; ++i) sum[i] = Panel::multiply_add(set1_u32(narrow[i]), x, sum[i]);
+    u32v x[V];
+#pragma GCC unroll 3
+    for (int v = 0; v < V; ++v) {
+      const int64_t from = col + v * kLanes;
+      const int lanes = count - v * kLanes;
+      x[v] = as_u32(V == 1 && lanes < kLanes ? Source::across(wide, k + n, depth, from, lanes, one)
+                                             : Source::across(wide, k + n, depth, from, one));
+    }
+    for (int i = 0; i < Panel::kDepth; ++i)
+#pragma GCC unroll 3
+      for (int v = 0; v < V; ++v)
+        prefetch(ahead + (n + i) * wide.stride_bytes + v * kLanes * static_cast<int>(sizeof(typename Float::Element)));
+#pragma GCC unroll 8
+    for (int i = 0; i < kRows; ++i) {
+      const u32v a = set1_u32(narrow[i]);
+#pragma GCC unroll 3
+      for (int v = 0; v < V; ++v) sum[v][i] = Panel::multiply_add(a, x[v], sum[v][i]);
+    }
   }
-#pragma GCC unroll 16
-  for (int i = 0; i < R; ++i) F32::store(chain + i * kLanes, sum[i]);
+#pragma GCC unroll 3
+  for (int v = 0; v < V; ++v)
+#pragma GCC unroll 8
+    for (int i = 0; i < kRows; ++i) F32::store(chain + (v * height + i) * kLanes, sum[v][i]);
 }
 
-constexpr int kTile = kMostRows * kLanes, kTiles = 16;  // chains that stay in the first-level cache
+constexpr int64_t kChains = 4096;  // sums that stay in the first-level cache
 
 // narrow^T wide: [width, columns of wide], stored as C or, with `transposed`, as C^T. Few rows of the wide operand at a time
 // are read from left to right: its columns lie too far apart in memory to be followed downwards.
 template <class Panel, class Float>
 void multiply_across(const Output& out, const Matrix& wide, int64_t columns, bool transposed, const Narrow& narrow,
                      const Blocks& blocks, int threads) {
-  constexpr int64_t kRowsAtOnce = 16 * Panel::kDepth;
-  const int64_t width = narrow.width[0], groups = ceil_div(width, kMostRows), vectors = ceil_div(columns, kLanes);
+  constexpr int64_t kRowsAtOnce = 32 * Panel::kDepth, kStep = kVectors * kLanes;
+  const int64_t width = narrow.width[0], height = ceil_div(width, kRows) * kRows, steps = ceil_div(columns, kStep);
   // Equal shares of the columns, as many for every thread.
-  const int64_t items = min64(vectors, ceil_div(ceil_div(vectors, kTiles / groups), threads) * threads);
+  const int64_t items = min64(steps, ceil_div(ceil_div(steps, kChains / (height * kStep)), threads) * threads);
 
   const auto item_columns = [&](int64_t item) {
-    alignas(64) float chains[kTiles * kTile], sums[kTiles * kTile];
-    const int64_t vector0 = vectors * item / items, count = vectors * (item + 1) / items - vector0, tiles = count * groups;
+    alignas(64) float chains[kChains], sums[kChains];
+    const int64_t col0 = steps * item / items * kStep, col1 = min64(columns, steps * (item + 1) / items * kStep);
+    const int64_t vectors = ceil_div(col1 - col0, kLanes);
     for (int64_t k = 0; k < blocks.inner; k += blocks.block) {
       const int64_t length = min64(blocks.block, blocks.inner - k);
       for (int64_t n = 0; n < length; n += kRowsAtOnce) {
         const int64_t rows = min64(kRowsAtOnce, length - n);
-        for (int64_t v = 0; v < count; ++v) {
-          const int64_t col = (vector0 + v) * kLanes;
-          const int lanes = static_cast<int>(min64(kLanes, columns - col));
-          for (int64_t g = 0; g < groups; ++g) {
-            const Slot* slots = narrow.slots + (k + n) / Panel::kDepth * narrow.stride + g * kMostRows;
-            float* chain = chains + (v * groups + g) * kTile;
-            if (width - g * kMostRows <= kMostRows / 2)
-              across_kernel<Panel, Float, kMostRows / 2>(wide, col, lanes, k + n, rows, slots, narrow.stride, chain, n == 0);
-            else
-              across_kernel<Panel, Float, kMostRows>(wide, col, lanes, k + n, rows, slots, narrow.stride, chain, n == 0);
-          }
-        }
+        const Slot* slots = narrow.slots + (k + n) / Panel::kDepth * narrow.stride;
+        const auto kernel = [&](auto wide_vectors, int64_t col) {
+          constexpr int V = decltype(wide_vectors)::value;
+          for (int64_t g = 0; g < height; g += kRows)
+            across_kernel<Panel, Float, V>(wide, col, static_cast<int>(min64(kStep, col1 - col)), k + n, rows, slots + g,
+                                           narrow.stride, chains + ((col - col0) / kLanes * height + g) * kLanes, height,
+                                           n == 0);
+        };
+        int64_t col = col0;
+        for (; col + kStep <= col1; col += kStep) kernel(std::integral_constant<int, kVectors>(), col);
+        for (; col < col1; col += kLanes) kernel(std::integral_constant<int, 1>(), col);
       }
-      for (int64_t i = 0; i < tiles * kTile; i += kLanes)
-        F32::store(sums + i, k == 0 ? F32::load(chains + i) : F32::load(sums + i) + F32::load(chains + i));
+      add_block(sums, chains, vectors * height * kLanes, k == 0);
     }
-    for (int64_t v = 0; v < count; ++v) {
-      const int64_t col = (vector0 + v) * kLanes;
-      const int lanes = static_cast<int>(min64(kLanes, columns - col));
-      for (int64_t g = 0; g < groups; ++g) {
-        const int64_t first = g * kMostRows;
-        const int height = static_cast<int>(min64(kMostRows, width - first));
-        const float* tile = sums + (v * groups + g) * kTile;
-        if (!transposed) {
-          finish_tile(out, tile, kLanes, first, height, col, lanes);
-          continue;
-        }
-        alignas(64) float turned[kLanes * kMostRows];
-        for (int i = 0; i < height; ++i)
-          for (int j = 0; j < lanes; ++j) turned[j * kMostRows + i] = tile[i * kLanes + j];
-        finish_tile(out, turned, kMostRows, col, lanes, first, height);
+    for (int64_t v = 0; v < vectors; ++v) {
+      const int64_t col = col0 + v * kLanes;
+      const int lanes = static_cast<int>(min64(kLanes, columns - col)), rows = static_cast<int>(width);
+      const float* tile = sums + v * height * kLanes;
+      if (!transposed) {
+        finish_tile(out, tile, kLanes, 0, rows, col, lanes);
+        continue;
       }
+      alignas(64) float turned[kLanes * kNarrow];
+      for (int i = 0; i < rows; ++i)
+        for (int j = 0; j < lanes; ++j) turned[j * kNarrow + i] = tile[i * kLanes + j];
+      finish_tile(out, turned, kNarrow, col, lanes, 0, rows);
     }
   };
   ThreadPool::instance().run(threads, [&](int64_t t, int) {
@@ -253,13 +260,6 @@ void multiply_across(const Output& out, const Matrix& wide, int64_t columns, boo
 }
 
 }  // namespace
-
-// Whether a wide operand of that type is read as the panel's elements, in blocks of so many.
-template <class Panel>
-bool reads(DType wide, int64_t block) {
-  if (Panel::kDepth == 2) return wide == DType::bf16;
-  return wide == DType::f32 || ((wide == DType::bf16 || wide == DType::f16) && block <= kConverted);
-}
 
 template <class Panel>
 bool multiply_narrow(const JointProblem& p, void* workspace, size_t bytes, int threads) {
@@ -284,7 +284,7 @@ bool multiply_narrow(const JointProblem& p, void* workspace, size_t bytes, int t
   const Matrix& wide = few_columns ? s.a : only.b[0];
   const size_t needed = static_cast<size_t>(narrow.stride * ceil_div(s.inner, Panel::kDepth)) * sizeof(Slot);
   const Blocks blocks = {s.inner, p.inner_block > 0 ? p.inner_block : Panel::kBlock};
-  if (narrow.stride > kNarrow || needed > bytes || !reads<Panel>(wide.dtype, blocks.block)) return false;
+  if (narrow.stride > kNarrow || needed > bytes || (Panel::kDepth == 2 && wide.dtype != DType::bf16)) return false;
 
   int64_t cols = 0;
   for (int i = 0; i < p.part_count; ++i) cols += p.parts[i].cols;
