@@ -41,6 +41,7 @@
       "native/kernels/cpu/gemm/gemm.cc",
       "native/kernels/cpu/gemm/matvec.cc",
       "native/kernels/cpu/gemm/narrow.cc",
+      "native/kernels/cpu/gemm/narrow_pair.cc",
       "native/kernels/cpu/linear.cc",
       "native/kernels/cpu/linear_cross_entropy.cc",
       "native/kernels/cpu/linear_cross_entropy_update.cc",

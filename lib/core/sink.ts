@@ -24,6 +24,8 @@ export interface HeadGradient {
 export interface GradientSink {
   /** dW = scale * dy^T x for weight [M, K], dy [N, M], x [N, K]. */
   weight(p: Parameter, dy: Tensor, x: Tensor, scale: number, run: Run): void;
+  /** The same, and dx = dy W with the weight as it is before. dx [N, K]; made for every parameter. */
+  weightAndInput(p: Parameter, dy: Tensor, x: Tensor, scale: number, dx: Tensor, run: Run): void;
   /** Gradient of a vector: `add` adds it to the f32 tensor it is given. */
   vector(p: Parameter, run: Run, add: (gradient: Tensor | undefined) => void): void;
   /** dW[ids[n]] += scale * dy[n]. */
@@ -40,6 +42,12 @@ export interface GradientSink {
   finish(run: Run): void;
 }
 
+/** `weightAndInput` of a sink that gains nothing by making both at once. */
+export function inputThenWeight(sink: GradientSink, p: Parameter, dy: Tensor, x: Tensor, scale: number, dx: Tensor, run: Run): void {
+  ops.linearBackwardInput(run, { dy, weight: p.value, dx });
+  sink.weight(p, dy, x, scale, run);
+}
+
 /** Adds what a tile of rows contributes to gradients that are delivered whole afterwards. */
 export class TileSink implements GradientSink {
   private readonly gradients: ReadonlyMap<Parameter, Tensor>;
@@ -51,6 +59,12 @@ export class TileSink implements GradientSink {
   weight(p: Parameter, dy: Tensor, x: Tensor, scale: number, run: Run): void {
     const dweight = this.gradients.get(p);
     if (dweight) ops.linearBackwardWeight(run, { dy, x, dweight, scale, accumulate: 1 });
+  }
+
+  weightAndInput(p: Parameter, dy: Tensor, x: Tensor, scale: number, dx: Tensor, run: Run): void {
+    const dweight = this.gradients.get(p);
+    if (dweight) ops.linearBackward(run, { dy, weight: p.value, x, dx, dweight, scale, accumulate: 1 });
+    else ops.linearBackwardInput(run, { dy, weight: p.value, dx });
   }
 
   vector(p: Parameter, _run: Run, add: (gradient: Tensor | undefined) => void): void {

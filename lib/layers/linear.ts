@@ -25,11 +25,14 @@ export interface LinearAdapter {
   parameters(): Iterable<Parameter>;
   /** Tails of the layers of `peers`, adapters of this class that read the same x, this one among them; in their order. */
   forwardTails(peers: readonly LinearAdapter[], x: Tensor, keep: boolean, run: Run): AdapterTail[];
-  /** Tail of the input gradient; undefined where it is added by finishInput, or where nobody wants it (wantsInput = false). */
+  /**
+   * Tail of the input gradient; undefined where it is added by finishInput, or where nobody wants it (wantsInput = false). May deliver
+   * gradients of what the input gradient does not need.
+   */
   backwardTail(dy: Tensor, saved: unknown, wantsInput: boolean, run: Run): LowRankTail | undefined;
   /** Adds what is no tail to dx, after the frozen product. */
   finishInput(saved: unknown, dx: Tensor, run: Run): void;
-  /** Delivers the adapter's gradients and frees saved. */
+  /** Delivers the adapter's other gradients and frees saved. */
   backwardWeight(dy: Tensor, x: Tensor, saved: unknown, run: Run): void;
   /** Frees saved without a backward. */
   discard(saved: unknown, run: Run): void;

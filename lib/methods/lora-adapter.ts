@@ -21,7 +21,7 @@ export function loraScale(alpha: number, rank: number, useRslora: boolean): numb
 interface LoraSaved {
   /** [N, R] = dropout(x) A^T */
   u: Tensor;
-  /** [N, R] = dy B, made by backwardInput for backwardWeight. */
+  /** [N, R] = dy B, made by backwardTail with dB, for backwardWeight. */
   t: Tensor | undefined;
 }
 
@@ -87,7 +87,8 @@ export class LoraAdapter implements LinearAdapter {
 
   backwardTail(dy: Tensor, saved: LoraSaved, wantsInput: boolean, run: Run): LowRankTail | undefined {
     const t = run.empty('lora.t', saved.u.shape);
-    ops.linearBackwardInput(run, { dy, weight: this.b.value, dx: t });
+    if (run.sink) run.sink.weightAndInput(this.b, dy, saved.u, this.scale, t, run);
+    else ops.linearBackwardInput(run, { dy, weight: this.b.value, dx: t });
     saved.t = t;
     return wantsInput && !this.drops(run) ? { x: t, weight: this.a.value, scale: this.scale } : undefined;
   }
@@ -101,11 +102,10 @@ export class LoraAdapter implements LinearAdapter {
     run.free(d);
   }
 
-  backwardWeight(dy: Tensor, x: Tensor, saved: LoraSaved, run: Run): void {
+  backwardWeight(_dy: Tensor, x: Tensor, saved: LoraSaved, run: Run): void {
     const { sink } = run;
     const t = saved.t as Tensor;
     if (sink) {
-      sink.weight(this.b, dy, saved.u, this.scale, run);
       const xd = this.dropped(x, run);
       sink.weight(this.a, t, xd ?? x, this.scale, run);
       run.free(xd);

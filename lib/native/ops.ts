@@ -429,6 +429,35 @@ export function linearBackwardWeight(context: OpContext, a: LinearBackwardWeight
   run(context, 11, 'linear_backward_weight', true, 32);
 }
 
+/** Arguments of linear_backward: native/ops. */
+export interface LinearBackwardArgs {
+  /** read */
+  dy: Tensor;
+  /** read */
+  weight: Tensor;
+  /** read */
+  x: Tensor;
+  /** written */
+  dx: Tensor;
+  /** read and written */
+  dweight: Tensor;
+  /** real, default 1 */
+  scale?: number;
+  /** integer, default 0 */
+  accumulate?: number;
+}
+
+export function linearBackward(context: OpContext, a: LinearBackwardArgs): void {
+  setTensor(3, a.dy);
+  setTensor(12, a.weight);
+  setTensor(21, a.x);
+  setTensor(30, a.dx);
+  setTensor(39, a.dweight);
+  setNumber(48, a.scale ?? 1);
+  setNumber(49, a.accumulate ?? 0);
+  run(context, 12, 'linear_backward', true, 50);
+}
+
 /** Arguments of linear_backward_bias: native/ops. */
 export interface LinearBackwardBiasArgs {
   /** read */
@@ -440,7 +469,7 @@ export interface LinearBackwardBiasArgs {
 export function linearBackwardBias(context: OpContext, a: LinearBackwardBiasArgs): void {
   setTensor(3, a.dy);
   setTensor(12, a.dbias);
-  run(context, 12, 'linear_backward_bias', false, 21);
+  run(context, 13, 'linear_backward_bias', false, 21);
 }
 
 /** Arguments of linear_backward_weight_update: native/ops. */
@@ -514,7 +543,7 @@ export function linearBackwardWeightUpdate(context: OpContext, a: LinearBackward
   setNumber(86, a.step ?? 1);
   setNumber(87, a.seed ?? 0);
   setNumber(88, a.stochasticRounding ?? 0);
-  run(context, 13, 'linear_backward_weight_update', true, 89);
+  run(context, 14, 'linear_backward_weight_update', true, 89);
 }
 
 /** Arguments of attention_forward: native/ops. */
@@ -558,7 +587,7 @@ export function attentionForward(context: OpContext, a: AttentionForwardArgs): v
   setNumber(68, a.window ?? 0);
   setNumber(69, a.scale ?? 1);
   setNumber(70, a.softcap ?? 0);
-  run(context, 14, 'attention_forward', true, 71);
+  run(context, 15, 'attention_forward', true, 71);
 }
 
 /** Arguments of attention_backward: native/ops. */
@@ -614,7 +643,7 @@ export function attentionBackward(context: OpContext, a: AttentionBackwardArgs):
   setNumber(104, a.window ?? 0);
   setNumber(105, a.scale ?? 1);
   setNumber(106, a.softcap ?? 0);
-  run(context, 15, 'attention_backward', true, 107);
+  run(context, 16, 'attention_backward', true, 107);
 }
 
 /** Arguments of gated_activation_forward: native/ops. */
@@ -634,7 +663,7 @@ export function gatedActivationForward(context: OpContext, a: GatedActivationFor
   setTensor(12, a.up);
   setTensor(21, a.y);
   setNumber(30, a.kind ?? 0);
-  run(context, 16, 'gated_activation_forward', false, 31);
+  run(context, 17, 'gated_activation_forward', false, 31);
 }
 
 /** Arguments of gated_activation_backward: native/ops. */
@@ -663,7 +692,7 @@ export function gatedActivationBackward(context: OpContext, a: GatedActivationBa
   setTensor(39, a.dup);
   setTensor(48, a.y);
   setNumber(57, a.kind ?? 0);
-  run(context, 17, 'gated_activation_backward', false, 58);
+  run(context, 18, 'gated_activation_backward', false, 58);
 }
 
 /** Arguments of linear_cross_entropy: native/ops. */
@@ -704,7 +733,7 @@ export function linearCrossEntropy(context: OpContext, a: LinearCrossEntropyArgs
   setTensor(75, a.nll);
   setTensor(84, a.dlogits);
   setNumber(93, a.softcap ?? 0);
-  run(context, 18, 'linear_cross_entropy', true, 94);
+  run(context, 19, 'linear_cross_entropy', true, 94);
 }
 
 /** Arguments of linear_cross_entropy_update: native/ops. */
@@ -796,7 +825,7 @@ export function linearCrossEntropyUpdate(context: OpContext, a: LinearCrossEntro
   setNumber(132, a.step ?? 1);
   setNumber(133, a.seed ?? 0);
   setNumber(134, a.stochasticRounding ?? 0);
-  run(context, 19, 'linear_cross_entropy_update', true, 135);
+  run(context, 20, 'linear_cross_entropy_update', true, 135);
 }
 
 /** Arguments of add: native/ops. */
@@ -813,7 +842,7 @@ export function add(context: OpContext, a: AddArgs): void {
   setTensor(3, a.a);
   setTensor(12, a.b);
   setTensor(21, a.y);
-  run(context, 20, 'add', false, 30);
+  run(context, 21, 'add', false, 30);
 }
 
 /** Arguments of cast: native/ops. */
@@ -827,7 +856,7 @@ export interface CastArgs {
 export function cast(context: OpContext, a: CastArgs): void {
   setTensor(3, a.x);
   setTensor(12, a.y);
-  run(context, 21, 'cast', false, 21);
+  run(context, 22, 'cast', false, 21);
 }
 
 /** Arguments of fill: native/ops. */
@@ -841,7 +870,7 @@ export interface FillArgs {
 export function fill(context: OpContext, a: FillArgs): void {
   setTensor(3, a.y);
   setNumber(12, a.value ?? 0);
-  run(context, 22, 'fill', false, 13);
+  run(context, 23, 'fill', false, 13);
 }
 
 /** Arguments of scale: native/ops. */
@@ -858,7 +887,7 @@ export function scale(context: OpContext, a: ScaleArgs): void {
   setTensor(3, a.x);
   setTensor(12, a.y);
   setNumber(21, a.scale ?? 1);
-  run(context, 23, 'scale', false, 22);
+  run(context, 24, 'scale', false, 22);
 }
 
 /** Arguments of dropout: native/ops. */
@@ -881,7 +910,7 @@ export function dropout(context: OpContext, a: DropoutArgs): void {
   setTensor(21, a.y);
   setNumber(30, a.p ?? 0);
   setNumber(31, a.seed ?? 0);
-  run(context, 24, 'dropout', false, 32);
+  run(context, 25, 'dropout', false, 32);
 }
 
 /** Arguments of gather_rows: native/ops. */
@@ -898,7 +927,7 @@ export function gatherRows(context: OpContext, a: GatherRowsArgs): void {
   setTensor(3, a.x);
   setTensor(12, a.index);
   setTensor(21, a.y);
-  run(context, 25, 'gather_rows', false, 30);
+  run(context, 26, 'gather_rows', false, 30);
 }
 
 /** Arguments of scatter_rows: native/ops. */
@@ -915,7 +944,7 @@ export function scatterRows(context: OpContext, a: ScatterRowsArgs): void {
   setTensor(3, a.x);
   setTensor(12, a.index);
   setTensor(21, a.y);
-  run(context, 26, 'scatter_rows', false, 30);
+  run(context, 27, 'scatter_rows', false, 30);
 }
 
 /** Arguments of index_copy: native/ops. */
@@ -932,7 +961,7 @@ export function indexCopy(context: OpContext, a: IndexCopyArgs): void {
   setTensor(3, a.x);
   setTensor(12, a.index);
   setTensor(21, a.y);
-  run(context, 27, 'index_copy', false, 30);
+  run(context, 28, 'index_copy', false, 30);
 }
 
 /** Arguments of random_fill: native/ops. */
@@ -955,7 +984,7 @@ export function randomFill(context: OpContext, a: RandomFillArgs): void {
   setNumber(13, a.high ?? 1);
   setNumber(14, a.kind ?? 0);
   setNumber(15, a.seed ?? 0);
-  run(context, 28, 'random_fill', false, 16);
+  run(context, 29, 'random_fill', false, 16);
 }
 
 /** Arguments of softcap_forward: native/ops. */
@@ -972,7 +1001,7 @@ export function softcapForward(context: OpContext, a: SoftcapForwardArgs): void 
   setTensor(3, a.x);
   setTensor(12, a.y);
   setNumber(21, a.softcap ?? 1);
-  run(context, 29, 'softcap_forward', false, 22);
+  run(context, 30, 'softcap_forward', false, 22);
 }
 
 /** Arguments of sum_of_squares: native/ops. */
@@ -986,7 +1015,7 @@ export interface SumOfSquaresArgs {
 export function sumOfSquares(context: OpContext, a: SumOfSquaresArgs): void {
   setTensor(3, a.x);
   setTensor(12, a.out);
-  run(context, 30, 'sum_of_squares', true, 21);
+  run(context, 31, 'sum_of_squares', true, 21);
 }
 
 /** Arguments of optimizer_update: native/ops. */
@@ -1054,7 +1083,7 @@ export function optimizerUpdate(context: OpContext, a: OptimizerUpdateArgs): voi
   setNumber(76, a.step ?? 1);
   setNumber(77, a.seed ?? 0);
   setNumber(78, a.stochasticRounding ?? 0);
-  run(context, 31, 'optimizer_update', false, 79);
+  run(context, 32, 'optimizer_update', false, 79);
 }
 
 /** Arguments of factored_update: native/ops. */
@@ -1104,7 +1133,7 @@ export function factoredUpdate(context: OpContext, a: FactoredUpdateArgs): void 
   setNumber(46, a.scaleParameter ?? 1);
   setNumber(47, a.seed ?? 0);
   setNumber(48, a.stochasticRounding ?? 0);
-  run(context, 32, 'factored_update', true, 49);
+  run(context, 33, 'factored_update', true, 49);
 }
 
 /** Arguments of muon_update: native/ops. */
@@ -1160,7 +1189,7 @@ export function muonUpdate(context: OpContext, a: MuonUpdateArgs): void {
   setNumber(48, a.inBf16 ?? 0);
   setNumber(49, a.seed ?? 0);
   setNumber(50, a.stochasticRounding ?? 0);
-  run(context, 33, 'muon_update', true, 51);
+  run(context, 34, 'muon_update', true, 51);
 }
 
 /** Arguments of low_rank_basis: native/ops. */
@@ -1198,7 +1227,7 @@ export function lowRankBasis(context: OpContext, a: LowRankBasisArgs): void {
   setNumber(50, a.gap ?? 1);
   setNumber(51, a.phase ?? 0);
   setNumber(52, a.seed ?? 0);
-  run(context, 34, 'low_rank_basis', true, 53);
+  run(context, 35, 'low_rank_basis', true, 53);
 }
 
 /** Arguments of galore_update: native/ops. */
@@ -1266,7 +1295,7 @@ export function galoreUpdate(context: OpContext, a: GaloreUpdateArgs): void {
   setNumber(84, a.stochasticRounding ?? 0);
   setNumber(85, a.scale ?? 1);
   setNumber(86, a.rank ?? 1);
-  run(context, 35, 'galore_update', true, 87);
+  run(context, 36, 'galore_update', true, 87);
 }
 
 /** Arguments of apollo_update: native/ops. */
@@ -1337,7 +1366,7 @@ export function apolloUpdate(context: OpContext, a: ApolloUpdateArgs): void {
   setNumber(77, a.rank ?? 1);
   setNumber(78, a.tensorWise ?? 0);
   setNumber(79, a.basisSeed ?? 0);
-  run(context, 36, 'apollo_update', true, 80);
+  run(context, 37, 'apollo_update', true, 80);
 }
 
 /** Arguments of sample_token: native/ops. */
@@ -1363,7 +1392,7 @@ export function sampleToken(context: OpContext, a: SampleTokenArgs): void {
   setNumber(22, a.topP ?? 1);
   setNumber(23, a.topK ?? 0);
   setNumber(24, a.seed ?? 0);
-  run(context, 37, 'sample_token', true, 25);
+  run(context, 38, 'sample_token', true, 25);
 }
 
 /** Arguments of quantize: native/ops. */
@@ -1377,7 +1406,7 @@ export interface QuantizeArgs {
 export function quantize(context: OpContext, a: QuantizeArgs): void {
   setTensor(3, a.x);
   setTensor(12, a.y);
-  run(context, 38, 'quantize', true, 21);
+  run(context, 39, 'quantize', true, 21);
 }
 
 /** Arguments of pack_nf4: native/ops. */
@@ -1406,7 +1435,7 @@ export function packNf4(context: OpContext, a: PackNf4Args): void {
   setTensor(39, a.nestedMap);
   setTensor(48, a.y);
   setNumber(57, a.offset ?? 0);
-  run(context, 39, 'pack_nf4', false, 58);
+  run(context, 40, 'pack_nf4', false, 58);
 }
 
 /** Arguments of logit_difference: native/ops. */
@@ -1423,7 +1452,7 @@ export function logitDifference(context: OpContext, a: LogitDifferenceArgs): voi
   setTensor(3, a.p);
   setTensor(12, a.q);
   setTensor(21, a.out);
-  run(context, 40, 'logit_difference', true, 30);
+  run(context, 41, 'logit_difference', true, 30);
 }
 
 /** Arguments of perturb: native/ops. */
@@ -1446,5 +1475,5 @@ export function perturb(context: OpContext, a: PerturbArgs): void {
   setNumber(13, a.decay ?? 1);
   setNumber(14, a.step ?? 0);
   setNumber(15, a.seed ?? 0);
-  run(context, 41, 'perturb', false, 16);
+  run(context, 42, 'perturb', false, 16);
 }

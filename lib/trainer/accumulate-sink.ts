@@ -50,6 +50,16 @@ export class AccumulateSink implements GradientSink {
     ops.linearBackwardWeight(run, { dy, x, dweight, scale, accumulate: this.start(p) ? 0 : 1 });
   }
 
+  weightAndInput(p: Parameter, dy: Tensor, x: Tensor, scale: number, dx: Tensor, run: Run): void {
+    const dweight = this.buffers.get(p);
+    if (!dweight) {
+      ops.linearBackwardInput(run, { dy, weight: p.value, dx });
+      return;
+    }
+    this.deliveries.add(p);
+    ops.linearBackward(run, { dy, weight: p.value, x, dx, dweight, scale, accumulate: this.start(p) ? 0 : 1 });
+  }
+
   vector(p: Parameter, run: Run, add: (gradient: Tensor | undefined) => void): void {
     add(this.zeroed(p, run));
   }

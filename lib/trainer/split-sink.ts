@@ -1,6 +1,6 @@
 import type { Parameter } from '../core/parameter.js';
 import type { Run } from '../core/run.js';
-import type { GradientSink, HeadGradient } from '../core/sink.js';
+import { type GradientSink, type HeadGradient, inputThenWeight } from '../core/sink.js';
 import type { Tensor } from '../core/tensor.js';
 
 /** Hands every parameter to the sink that takes it. */
@@ -13,6 +13,11 @@ export class SplitSink implements GradientSink {
 
   weight(p: Parameter, dy: Tensor, x: Tensor, scale: number, run: Run): void {
     this.routes.get(p)?.weight(p, dy, x, scale, run);
+  }
+  weightAndInput(p: Parameter, dy: Tensor, x: Tensor, scale: number, dx: Tensor, run: Run): void {
+    const sink = this.routes.get(p);
+    if (sink) sink.weightAndInput(p, dy, x, scale, dx, run);
+    else inputThenWeight(this, p, dy, x, scale, dx, run);
   }
   vector(p: Parameter, run: Run, add: (gradient: Tensor | undefined) => void): void {
     const sink = this.routes.get(p);

@@ -230,13 +230,55 @@ struct LinearBackwardWeight {
     v.real("scale", scale);
     v.integer("accumulate", accumulate);
   }
+  void check() const { check(kName); }
+  void check(const char* op) const {
+    check::float_type(op, "dy", dy);
+    check::float_type(op, "x", x);
+    check::that(dy.rows() == x.rows(), op, "dy", "as long as x");
+    check::accumulator(op, "dweight", dweight);
+    check::contiguous(op, "dweight", dweight);
+    check::shape(op, "dweight", dweight, dy.cols(), x.cols());
+  }
+};
+
+// Both gradients of a layer: dx = dy weight, and dweight = scale * dy^T x, added to dweight when accumulate = 1. To the bit
+// as linear_backward_input and linear_backward_weight; where weight and x are narrow (LoRA's B) dy is read once. Shapes as
+// there.
+struct LinearBackward {
+  static constexpr const char* kName = "linear_backward";
+  Tensor dy, weight, x, dx, dweight;
+  double scale = 1;
+  int64_t accumulate = 0;
+  template <class V>
+  void fields(V& v) {
+    v.tensor("dy", Access::in, dy);
+    v.tensor("weight", Access::in, weight);
+    v.tensor("x", Access::in, x);
+    v.tensor("dx", Access::out, dx);
+    v.tensor("dweight", Access::inout, dweight);
+    v.real("scale", scale);
+    v.integer("accumulate", accumulate);
+  }
+  LinearBackwardInput input() const {
+    LinearBackwardInput a;
+    a.dy = dy;
+    a.weight = weight;
+    a.dx = dx;
+    return a;
+  }
+  LinearBackwardWeight gradient() const {
+    LinearBackwardWeight a;
+    a.dy = dy;
+    a.x = x;
+    a.dweight = dweight;
+    a.scale = scale;
+    a.accumulate = accumulate;
+    return a;
+  }
   void check() const {
-    check::float_type(kName, "dy", dy);
-    check::float_type(kName, "x", x);
-    check::that(dy.rows() == x.rows(), kName, "dy", "as long as x");
-    check::accumulator(kName, "dweight", dweight);
-    check::contiguous(kName, "dweight", dweight);
-    check::shape(kName, "dweight", dweight, dy.cols(), x.cols());
+    input().check({kName, "dy", "weight", "", ""});
+    gradient().check(kName);
+    check::same_shape(kName, "dx", dx, "x", x);
   }
 };
 

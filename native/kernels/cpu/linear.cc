@@ -185,6 +185,17 @@ void linear_backward_weight(const LinearBackwardWeight& a, Context& c) {
   multiply(problem(a), c.workspace, c.threads);
 }
 
+size_t linear_backward_workspace(const LinearBackward& a, const Context& c) {
+  return workspace_bytes_both(problem(a.input()), problem(a.gradient()), c.threads);
+}
+
+void linear_backward(const LinearBackward& a, Context& c) {
+  require_types(a.input(), {a.kName, "dy", "weight", "", ""});
+  require_float(a.kName, "x", a.x);
+  require_f32(a.kName, "dweight", a.dweight);
+  multiply_both(problem(a.input()), problem(a.gradient()), c.workspace, c.threads);
+}
+
 constexpr int64_t kBiasBlock = 256;
 
 // One column vector of sums per work item, in the order of the rows, in blocks that bound the rounding error.

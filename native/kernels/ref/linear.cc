@@ -84,6 +84,11 @@ void linear_backward_weight(const LinearBackwardWeight& a, Context&) {
   store(a.dweight, dw);
 }
 
+void linear_backward(const LinearBackward& a, Context& c) {
+  linear_backward_input(a.input(), c);
+  linear_backward_weight(a.gradient(), c);
+}
+
 void linear_backward_weight_update(const LinearBackwardWeightUpdate& a, Context&) {
   update(a.rule, a.weight, weight_gradient(a.dy, a.x, a.scale));
 }

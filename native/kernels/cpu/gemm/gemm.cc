@@ -377,6 +377,31 @@ void multiply(const JointProblem& p, void* workspace, int threads) {
   multiply_panels<F32Panel>(p, workspace, threads);
 }
 
+size_t workspace_bytes_both(const Problem& input, const Problem& weight, int threads) {
+  const JointProblem dx = joint(input), dw = joint(weight);
+  size_t bytes = workspace_bytes(dx, threads);
+  const auto more = [&](size_t other) { bytes = other > bytes ? other : bytes; };
+  more(workspace_bytes(dw, threads));
+  if (dx.rows == 0 || in_bf16(dx) != in_bf16(dw)) return bytes;
+#if NFT_HAS_BF16_DOT
+  if (in_bf16(dx)) more(narrow_pair_bytes<Bf16Panel>(dx, dw, threads));
+#endif
+  if (!in_bf16(dx)) more(narrow_pair_bytes<F32Panel>(dx, dw, threads));
+  return bytes;
+}
+
+void multiply_both(const Problem& input, const Problem& weight, void* workspace, int threads) {
+  const JointProblem dx = joint(input), dw = joint(weight);
+  if (dx.rows > 0 && in_bf16(dx) == in_bf16(dw)) {
+#if NFT_HAS_BF16_DOT
+    if (in_bf16(dx) && multiply_narrow_pair<Bf16Panel>(dx, dw, workspace, threads)) return;
+#endif
+    if (!in_bf16(dx) && multiply_narrow_pair<F32Panel>(dx, dw, workspace, threads)) return;
+  }
+  multiply(dx, workspace, threads);
+  multiply(dw, workspace, threads);
+}
+
 size_t workspace_bytes(const Problem& p, int threads) { return workspace_bytes(joint(p), threads); }
 
 void multiply(const Problem& p, void* workspace, int threads) { multiply(joint(p), workspace, threads); }
