@@ -16,6 +16,13 @@ export interface HeadGradient {
   softcap: number;
 }
 
+/** A weight gradient dW = scale * dy^T x for weight p [M, K], dy [N, M], but for x [N, K]. */
+export interface WeightDelivery {
+  p: Parameter;
+  dy: Tensor;
+  scale: number;
+}
+
 /**
  * Where weight gradients go. The one way up from layer to trainer: accumulated into a buffer, or consumed at once by the
  * optimizer. A layer calls it after it has made the input gradient with the old weight, since the weight may change here.
@@ -24,7 +31,9 @@ export interface HeadGradient {
 export interface GradientSink {
   /** dW = scale * dy^T x for weight [M, K], dy [N, M], x [N, K]. */
   weight(p: Parameter, dy: Tensor, x: Tensor, scale: number, run: Run): void;
-  /** The same, and dx = dy W with the weight as it is before. dx [N, K]; made for every parameter. */
+  /** The same of up to three weights with one x. */
+  weights(deliveries: readonly WeightDelivery[], x: Tensor, run: Run): void;
+  /** `weight`, and dx = dy W with the weight as it is before. dx [N, K]; made for every parameter. */
   weightAndInput(p: Parameter, dy: Tensor, x: Tensor, scale: number, dx: Tensor, run: Run): void;
   /** Gradient of a vector: `add` adds it to the f32 tensor it is given. */
   vector(p: Parameter, run: Run, add: (gradient: Tensor | undefined) => void): void;
@@ -40,6 +49,41 @@ export interface GradientSink {
   head(p: Parameter, gradient: HeadGradient, run: Run): boolean;
   /** Ends a micro-batch. @throws ERR_INTERNAL unless every trainable parameter was delivered exactly `uses` times */
   finish(run: Run): void;
+}
+
+/** `weights` of a sink that gains nothing by making them at once. */
+export function eachWeight(sink: GradientSink, deliveries: readonly WeightDelivery[], x: Tensor, run: Run): void {
+  for (const { p, dy, scale } of deliveries) sink.weight(p, dy, x, scale, run);
+}
+
+/** Adds gradients of weights that share x into buffers, over what is there unless `fresh`. */
+export function backwardWeightsInto(
+  targets: readonly { dy: Tensor; scale: number; dweight: Tensor; fresh: boolean }[],
+  x: Tensor,
+  run: Run,
+): void {
+  const [t0, t1, t2] = targets;
+  if (!t0) return;
+  const accumulate = (t: typeof t1) => (t && !t.fresh ? 1 : 0);
+  if (!t1) {
+    ops.linearBackwardWeight(run, { dy: t0.dy, x, dweight: t0.dweight, scale: t0.scale, accumulate: accumulate(t0) });
+    return;
+  }
+  ops.linearBackwardWeightShared(run, {
+    x,
+    dy0: t0.dy,
+    dweight0: t0.dweight,
+    scale0: t0.scale,
+    accumulate0: accumulate(t0),
+    dy1: t1.dy,
+    dweight1: t1.dweight,
+    scale1: t1.scale,
+    accumulate1: accumulate(t1),
+    dy2: t2?.dy,
+    dweight2: t2?.dweight,
+    scale2: t2?.scale ?? 1,
+    accumulate2: accumulate(t2),
+  });
 }
 
 /** `weightAndInput` of a sink that gains nothing by making both at once. */
@@ -59,6 +103,14 @@ export class TileSink implements GradientSink {
   weight(p: Parameter, dy: Tensor, x: Tensor, scale: number, run: Run): void {
     const dweight = this.gradients.get(p);
     if (dweight) ops.linearBackwardWeight(run, { dy, x, dweight, scale, accumulate: 1 });
+  }
+
+  weights(deliveries: readonly WeightDelivery[], x: Tensor, run: Run): void {
+    const targets = deliveries.flatMap(({ p, dy, scale }) => {
+      const dweight = this.gradients.get(p);
+      return dweight ? [{ dy, scale, dweight, fresh: false }] : [];
+    });
+    backwardWeightsInto(targets, x, run);
   }
 
   weightAndInput(p: Parameter, dy: Tensor, x: Tensor, scale: number, dx: Tensor, run: Run): void {

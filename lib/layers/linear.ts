@@ -32,8 +32,8 @@ export interface LinearAdapter {
   backwardTail(dy: Tensor, saved: unknown, wantsInput: boolean, run: Run): LowRankTail | undefined;
   /** Adds what is no tail to dx, after the frozen product. */
   finishInput(saved: unknown, dx: Tensor, run: Run): void;
-  /** Delivers the adapter's other gradients and frees saved. */
-  backwardWeight(dy: Tensor, x: Tensor, saved: unknown, run: Run): void;
+  /** Delivers the other gradients of the adapters of `peers`, as for forwardTails, and frees what they saved. */
+  backwardWeights(peers: readonly LinearAdapter[], dys: readonly Tensor[], x: Tensor, saved: readonly unknown[], run: Run): void;
   /** Frees saved without a backward. */
   discard(saved: unknown, run: Run): void;
 }
@@ -96,11 +96,7 @@ export class Linear implements Module {
 
   /** Delivers the weight gradients; after backwardInput, since W may change here. Frees saved. */
   backwardWeight(dy: Tensor, x: Tensor, saved: unknown, run: Run): void {
-    if (this.adapter) this.adapter.backwardWeight(dy, x, saved, run);
-    const { sink } = run;
-    if (!sink) return;
-    if (this.bias?.trainable) sink.vector(this.bias, run, (dbias) => dbias && ops.linearBackwardBias(run, { dy, dbias }));
-    if (this.weight.trainable) sink.weight(this.weight, dy, x, 1, run);
+    backwardWeights([this], [dy], x, [saved], run);
   }
 
   /** Frees saved without a backward. */
@@ -109,20 +105,25 @@ export class Linear implements Module {
   }
 }
 
-// Tails of the layers with adapters; adapters of one class are asked together.
+// Adapters of one class, which are asked together, and the places of their layers.
+function adapterPeers(linears: readonly Linear[]): { peers: LinearAdapter[]; places: number[] }[] {
+  const classes = new Map<unknown, { peers: LinearAdapter[]; places: number[] }>();
+  linears.forEach(({ adapter }, place) => {
+    if (!adapter) return;
+    const group = classes.get(adapter.constructor) ?? { peers: [], places: [] };
+    group.peers.push(adapter);
+    group.places.push(place);
+    classes.set(adapter.constructor, group);
+  });
+  return [...classes.values()];
+}
+
 function adapterTails(linears: readonly Linear[], x: Tensor, keep: boolean, run: Run): (AdapterTail | undefined)[] {
   const tails: (AdapterTail | undefined)[] = linears.map(() => undefined);
-  linears.forEach(({ adapter }, first) => {
-    if (!adapter || tails[first]) return;
-    const indices = linears.flatMap((l, i) => (l.adapter?.constructor === adapter.constructor ? [i] : []));
-    const made = adapter.forwardTails(
-      indices.map((i) => (linears[i] as Linear).adapter as LinearAdapter),
-      x,
-      keep,
-      run,
-    );
-    indices.forEach((i, n) => (tails[i] = made[n]));
-  });
+  for (const { peers, places } of adapterPeers(linears)) {
+    const made = (peers[0] as LinearAdapter).forwardTails(peers, x, keep, run);
+    places.forEach((place, n) => (tails[place] = made[n]));
+  }
   return tails;
 }
 
@@ -154,4 +155,19 @@ export function backwardInputs(
   const gradients = linears.map((l, i) => ({ dy: dys[i] as Tensor, weight: l.weight.value, tail: tails[i] }));
   sumInputGradients(gradients, dx, run);
   linears.forEach((l, i) => l.adapter?.finishInput(saved[i], dx, run));
+}
+
+/** Weight gradients of up to three layers that read the same input; see Linear.backwardWeight. */
+export function backwardWeights(linears: readonly Linear[], dys: readonly Tensor[], x: Tensor, saved: readonly unknown[], run: Run): void {
+  for (const { peers, places } of adapterPeers(linears)) {
+    const at = <T>(all: readonly T[]) => places.map((place) => all[place] as T);
+    (peers[0] as LinearAdapter).backwardWeights(peers, at(dys), x, at(saved), run);
+  }
+  const { sink } = run;
+  if (!sink) return;
+  linears.forEach(({ bias, weight }, i) => {
+    const dy = dys[i] as Tensor;
+    if (bias?.trainable) sink.vector(bias, run, (dbias) => dbias && ops.linearBackwardBias(run, { dy, dbias }));
+    if (weight.trainable) sink.weight(weight, dy, x, 1, run);
+  });
 }

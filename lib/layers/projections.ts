@@ -3,7 +3,7 @@ import type { Parameter } from '../core/parameter.js';
 import type { Run } from '../core/run.js';
 import type { Tensor } from '../core/tensor.js';
 import { FinetuneError } from '../native/errors.js';
-import { backwardInputs, forwardShared, type Linear } from './linear.js';
+import { backwardInputs, backwardWeights, forwardShared, type Linear } from './linear.js';
 import { maxShared } from './shared-input.js';
 
 /** Outputs of projections that share one input. */
@@ -61,7 +61,7 @@ export class Projections implements Module {
   }
 
   backwardWeight(dys: readonly Tensor[], x: Tensor, saved: ProjectionSaved, run: Run): void {
-    this.linears.forEach((l, i) => l.backwardWeight(dys[i] as Tensor, x, saved.linears[i], run));
+    backwardWeights(this.linears, dys, x, saved.linears, run);
   }
 
   discard(saved: ProjectionSaved, run: Run): void {

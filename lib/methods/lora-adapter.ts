@@ -2,6 +2,7 @@ import type { FloatType } from '../core/dtype.js';
 import { Parameter } from '../core/parameter.js';
 import { nameStream } from '../core/rng.js';
 import type { Run } from '../core/run.js';
+import type { WeightDelivery } from '../core/sink.js';
 import { Tensor } from '../core/tensor.js';
 import type { AdapterTail, Linear, LinearAdapter, LowRankTail } from '../layers/linear.js';
 import { forwardProducts } from '../layers/shared-input.js';
@@ -21,7 +22,7 @@ export function loraScale(alpha: number, rank: number, useRslora: boolean): numb
 interface LoraSaved {
   /** [N, R] = dropout(x) A^T */
   u: Tensor;
-  /** [N, R] = dy B, made by backwardTail with dB, for backwardWeight. */
+  /** [N, R] = dy B, made by backwardTail with dB, for backwardWeights. */
   t: Tensor | undefined;
 }
 
@@ -102,15 +103,17 @@ export class LoraAdapter implements LinearAdapter {
     run.free(d);
   }
 
-  backwardWeight(_dy: Tensor, x: Tensor, saved: LoraSaved, run: Run): void {
-    const { sink } = run;
-    const t = saved.t as Tensor;
-    if (sink) {
-      const xd = this.dropped(x, run);
-      sink.weight(this.a, t, xd ?? x, this.scale, run);
+  backwardWeights(peers: readonly LoraAdapter[], _dys: readonly Tensor[], x: Tensor, saved: readonly LoraSaved[], run: Run): void {
+    const delivery = (p: LoraAdapter, i: number) => ({ p: p.a, dy: saved[i]?.t as Tensor, scale: p.scale });
+    const plain: WeightDelivery[] = [];
+    peers.forEach((p, i) => {
+      const xd = p.dropped(x, run);
+      if (xd) run.sink?.weights([delivery(p, i)], xd, run);
+      else plain.push(delivery(p, i));
       run.free(xd);
-    }
-    run.free(t, saved.u);
+    });
+    run.sink?.weights(plain, x, run);
+    for (const { t, u } of saved) run.free(t, u);
   }
 
   discard(saved: LoraSaved | undefined, run: Run): void {

@@ -429,6 +429,53 @@ export function linearBackwardWeight(context: OpContext, a: LinearBackwardWeight
   run(context, 11, 'linear_backward_weight', true, 32);
 }
 
+/** Arguments of linear_backward_weight_shared: native/ops. */
+export interface LinearBackwardWeightSharedArgs {
+  /** read */
+  x: Tensor;
+  /** read */
+  dy0: Tensor;
+  /** read and written */
+  dweight0: Tensor;
+  /** real, default 1 */
+  scale0?: number;
+  /** integer, default 0 */
+  accumulate0?: number;
+  /** read */
+  dy1?: Tensor | undefined;
+  /** read and written */
+  dweight1?: Tensor | undefined;
+  /** real, default 1 */
+  scale1?: number;
+  /** integer, default 0 */
+  accumulate1?: number;
+  /** read */
+  dy2?: Tensor | undefined;
+  /** read and written */
+  dweight2?: Tensor | undefined;
+  /** real, default 1 */
+  scale2?: number;
+  /** integer, default 0 */
+  accumulate2?: number;
+}
+
+export function linearBackwardWeightShared(context: OpContext, a: LinearBackwardWeightSharedArgs): void {
+  setTensor(3, a.x);
+  setTensor(12, a.dy0);
+  setTensor(21, a.dweight0);
+  setNumber(30, a.scale0 ?? 1);
+  setNumber(31, a.accumulate0 ?? 0);
+  setTensor(32, a.dy1);
+  setTensor(41, a.dweight1);
+  setNumber(50, a.scale1 ?? 1);
+  setNumber(51, a.accumulate1 ?? 0);
+  setTensor(52, a.dy2);
+  setTensor(61, a.dweight2);
+  setNumber(70, a.scale2 ?? 1);
+  setNumber(71, a.accumulate2 ?? 0);
+  run(context, 12, 'linear_backward_weight_shared', true, 72);
+}
+
 /** Arguments of linear_backward: native/ops. */
 export interface LinearBackwardArgs {
   /** read */
@@ -455,7 +502,7 @@ export function linearBackward(context: OpContext, a: LinearBackwardArgs): void 
   setTensor(39, a.dweight);
   setNumber(48, a.scale ?? 1);
   setNumber(49, a.accumulate ?? 0);
-  run(context, 12, 'linear_backward', true, 50);
+  run(context, 13, 'linear_backward', true, 50);
 }
 
 /** Arguments of linear_backward_bias: native/ops. */
@@ -469,7 +516,7 @@ export interface LinearBackwardBiasArgs {
 export function linearBackwardBias(context: OpContext, a: LinearBackwardBiasArgs): void {
   setTensor(3, a.dy);
   setTensor(12, a.dbias);
-  run(context, 13, 'linear_backward_bias', false, 21);
+  run(context, 14, 'linear_backward_bias', false, 21);
 }
 
 /** Arguments of linear_backward_weight_update: native/ops. */
@@ -543,7 +590,7 @@ export function linearBackwardWeightUpdate(context: OpContext, a: LinearBackward
   setNumber(86, a.step ?? 1);
   setNumber(87, a.seed ?? 0);
   setNumber(88, a.stochasticRounding ?? 0);
-  run(context, 14, 'linear_backward_weight_update', true, 89);
+  run(context, 15, 'linear_backward_weight_update', true, 89);
 }
 
 /** Arguments of attention_forward: native/ops. */
@@ -587,7 +634,7 @@ export function attentionForward(context: OpContext, a: AttentionForwardArgs): v
   setNumber(68, a.window ?? 0);
   setNumber(69, a.scale ?? 1);
   setNumber(70, a.softcap ?? 0);
-  run(context, 15, 'attention_forward', true, 71);
+  run(context, 16, 'attention_forward', true, 71);
 }
 
 /** Arguments of attention_backward: native/ops. */
@@ -643,7 +690,7 @@ export function attentionBackward(context: OpContext, a: AttentionBackwardArgs):
   setNumber(104, a.window ?? 0);
   setNumber(105, a.scale ?? 1);
   setNumber(106, a.softcap ?? 0);
-  run(context, 16, 'attention_backward', true, 107);
+  run(context, 17, 'attention_backward', true, 107);
 }
 
 /** Arguments of gated_activation_forward: native/ops. */
@@ -663,7 +710,7 @@ export function gatedActivationForward(context: OpContext, a: GatedActivationFor
   setTensor(12, a.up);
   setTensor(21, a.y);
   setNumber(30, a.kind ?? 0);
-  run(context, 17, 'gated_activation_forward', false, 31);
+  run(context, 18, 'gated_activation_forward', false, 31);
 }
 
 /** Arguments of gated_activation_backward: native/ops. */
@@ -692,7 +739,7 @@ export function gatedActivationBackward(context: OpContext, a: GatedActivationBa
   setTensor(39, a.dup);
   setTensor(48, a.y);
   setNumber(57, a.kind ?? 0);
-  run(context, 18, 'gated_activation_backward', false, 58);
+  run(context, 19, 'gated_activation_backward', false, 58);
 }
 
 /** Arguments of linear_cross_entropy: native/ops. */
@@ -733,7 +780,7 @@ export function linearCrossEntropy(context: OpContext, a: LinearCrossEntropyArgs
   setTensor(75, a.nll);
   setTensor(84, a.dlogits);
   setNumber(93, a.softcap ?? 0);
-  run(context, 19, 'linear_cross_entropy', true, 94);
+  run(context, 20, 'linear_cross_entropy', true, 94);
 }
 
 /** Arguments of linear_cross_entropy_update: native/ops. */
@@ -825,7 +872,7 @@ export function linearCrossEntropyUpdate(context: OpContext, a: LinearCrossEntro
   setNumber(132, a.step ?? 1);
   setNumber(133, a.seed ?? 0);
   setNumber(134, a.stochasticRounding ?? 0);
-  run(context, 20, 'linear_cross_entropy_update', true, 135);
+  run(context, 21, 'linear_cross_entropy_update', true, 135);
 }
 
 /** Arguments of add: native/ops. */
@@ -842,7 +889,7 @@ export function add(context: OpContext, a: AddArgs): void {
   setTensor(3, a.a);
   setTensor(12, a.b);
   setTensor(21, a.y);
-  run(context, 21, 'add', false, 30);
+  run(context, 22, 'add', false, 30);
 }
 
 /** Arguments of cast: native/ops. */
@@ -856,7 +903,7 @@ export interface CastArgs {
 export function cast(context: OpContext, a: CastArgs): void {
   setTensor(3, a.x);
   setTensor(12, a.y);
-  run(context, 22, 'cast', false, 21);
+  run(context, 23, 'cast', false, 21);
 }
 
 /** Arguments of fill: native/ops. */
@@ -870,7 +917,7 @@ export interface FillArgs {
 export function fill(context: OpContext, a: FillArgs): void {
   setTensor(3, a.y);
   setNumber(12, a.value ?? 0);
-  run(context, 23, 'fill', false, 13);
+  run(context, 24, 'fill', false, 13);
 }
 
 /** Arguments of scale: native/ops. */
@@ -887,7 +934,7 @@ export function scale(context: OpContext, a: ScaleArgs): void {
   setTensor(3, a.x);
   setTensor(12, a.y);
   setNumber(21, a.scale ?? 1);
-  run(context, 24, 'scale', false, 22);
+  run(context, 25, 'scale', false, 22);
 }
 
 /** Arguments of dropout: native/ops. */
@@ -910,7 +957,7 @@ export function dropout(context: OpContext, a: DropoutArgs): void {
   setTensor(21, a.y);
   setNumber(30, a.p ?? 0);
   setNumber(31, a.seed ?? 0);
-  run(context, 25, 'dropout', false, 32);
+  run(context, 26, 'dropout', false, 32);
 }
 
 /** Arguments of gather_rows: native/ops. */
@@ -927,7 +974,7 @@ export function gatherRows(context: OpContext, a: GatherRowsArgs): void {
   setTensor(3, a.x);
   setTensor(12, a.index);
   setTensor(21, a.y);
-  run(context, 26, 'gather_rows', false, 30);
+  run(context, 27, 'gather_rows', false, 30);
 }
 
 /** Arguments of scatter_rows: native/ops. */
@@ -944,7 +991,7 @@ export function scatterRows(context: OpContext, a: ScatterRowsArgs): void {
   setTensor(3, a.x);
   setTensor(12, a.index);
   setTensor(21, a.y);
-  run(context, 27, 'scatter_rows', false, 30);
+  run(context, 28, 'scatter_rows', false, 30);
 }
 
 /** Arguments of index_copy: native/ops. */
@@ -961,7 +1008,7 @@ export function indexCopy(context: OpContext, a: IndexCopyArgs): void {
   setTensor(3, a.x);
   setTensor(12, a.index);
   setTensor(21, a.y);
-  run(context, 28, 'index_copy', false, 30);
+  run(context, 29, 'index_copy', false, 30);
 }
 
 /** Arguments of random_fill: native/ops. */
@@ -984,7 +1031,7 @@ export function randomFill(context: OpContext, a: RandomFillArgs): void {
   setNumber(13, a.high ?? 1);
   setNumber(14, a.kind ?? 0);
   setNumber(15, a.seed ?? 0);
-  run(context, 29, 'random_fill', false, 16);
+  run(context, 30, 'random_fill', false, 16);
 }
 
 /** Arguments of softcap_forward: native/ops. */
@@ -1001,7 +1048,7 @@ export function softcapForward(context: OpContext, a: SoftcapForwardArgs): void 
   setTensor(3, a.x);
   setTensor(12, a.y);
   setNumber(21, a.softcap ?? 1);
-  run(context, 30, 'softcap_forward', false, 22);
+  run(context, 31, 'softcap_forward', false, 22);
 }
 
 /** Arguments of sum_of_squares: native/ops. */
@@ -1015,7 +1062,7 @@ export interface SumOfSquaresArgs {
 export function sumOfSquares(context: OpContext, a: SumOfSquaresArgs): void {
   setTensor(3, a.x);
   setTensor(12, a.out);
-  run(context, 31, 'sum_of_squares', true, 21);
+  run(context, 32, 'sum_of_squares', true, 21);
 }
 
 /** Arguments of optimizer_update: native/ops. */
@@ -1083,7 +1130,7 @@ export function optimizerUpdate(context: OpContext, a: OptimizerUpdateArgs): voi
   setNumber(76, a.step ?? 1);
   setNumber(77, a.seed ?? 0);
   setNumber(78, a.stochasticRounding ?? 0);
-  run(context, 32, 'optimizer_update', false, 79);
+  run(context, 33, 'optimizer_update', false, 79);
 }
 
 /** Arguments of factored_update: native/ops. */
@@ -1133,7 +1180,7 @@ export function factoredUpdate(context: OpContext, a: FactoredUpdateArgs): void 
   setNumber(46, a.scaleParameter ?? 1);
   setNumber(47, a.seed ?? 0);
   setNumber(48, a.stochasticRounding ?? 0);
-  run(context, 33, 'factored_update', true, 49);
+  run(context, 34, 'factored_update', true, 49);
 }
 
 /** Arguments of muon_update: native/ops. */
@@ -1189,7 +1236,7 @@ export function muonUpdate(context: OpContext, a: MuonUpdateArgs): void {
   setNumber(48, a.inBf16 ?? 0);
   setNumber(49, a.seed ?? 0);
   setNumber(50, a.stochasticRounding ?? 0);
-  run(context, 34, 'muon_update', true, 51);
+  run(context, 35, 'muon_update', true, 51);
 }
 
 /** Arguments of low_rank_basis: native/ops. */
@@ -1227,7 +1274,7 @@ export function lowRankBasis(context: OpContext, a: LowRankBasisArgs): void {
   setNumber(50, a.gap ?? 1);
   setNumber(51, a.phase ?? 0);
   setNumber(52, a.seed ?? 0);
-  run(context, 35, 'low_rank_basis', true, 53);
+  run(context, 36, 'low_rank_basis', true, 53);
 }
 
 /** Arguments of galore_update: native/ops. */
@@ -1295,7 +1342,7 @@ export function galoreUpdate(context: OpContext, a: GaloreUpdateArgs): void {
   setNumber(84, a.stochasticRounding ?? 0);
   setNumber(85, a.scale ?? 1);
   setNumber(86, a.rank ?? 1);
-  run(context, 36, 'galore_update', true, 87);
+  run(context, 37, 'galore_update', true, 87);
 }
 
 /** Arguments of apollo_update: native/ops. */
@@ -1366,7 +1413,7 @@ export function apolloUpdate(context: OpContext, a: ApolloUpdateArgs): void {
   setNumber(77, a.rank ?? 1);
   setNumber(78, a.tensorWise ?? 0);
   setNumber(79, a.basisSeed ?? 0);
-  run(context, 37, 'apollo_update', true, 80);
+  run(context, 38, 'apollo_update', true, 80);
 }
 
 /** Arguments of sample_token: native/ops. */
@@ -1392,7 +1439,7 @@ export function sampleToken(context: OpContext, a: SampleTokenArgs): void {
   setNumber(22, a.topP ?? 1);
   setNumber(23, a.topK ?? 0);
   setNumber(24, a.seed ?? 0);
-  run(context, 38, 'sample_token', true, 25);
+  run(context, 39, 'sample_token', true, 25);
 }
 
 /** Arguments of quantize: native/ops. */
@@ -1406,7 +1453,7 @@ export interface QuantizeArgs {
 export function quantize(context: OpContext, a: QuantizeArgs): void {
   setTensor(3, a.x);
   setTensor(12, a.y);
-  run(context, 39, 'quantize', true, 21);
+  run(context, 40, 'quantize', true, 21);
 }
 
 /** Arguments of pack_nf4: native/ops. */
@@ -1435,7 +1482,7 @@ export function packNf4(context: OpContext, a: PackNf4Args): void {
   setTensor(39, a.nestedMap);
   setTensor(48, a.y);
   setNumber(57, a.offset ?? 0);
-  run(context, 40, 'pack_nf4', false, 58);
+  run(context, 41, 'pack_nf4', false, 58);
 }
 
 /** Arguments of logit_difference: native/ops. */
@@ -1452,7 +1499,7 @@ export function logitDifference(context: OpContext, a: LogitDifferenceArgs): voi
   setTensor(3, a.p);
   setTensor(12, a.q);
   setTensor(21, a.out);
-  run(context, 41, 'logit_difference', true, 30);
+  run(context, 42, 'logit_difference', true, 30);
 }
 
 /** Arguments of perturb: native/ops. */
@@ -1475,5 +1522,5 @@ export function perturb(context: OpContext, a: PerturbArgs): void {
   setNumber(13, a.decay ?? 1);
   setNumber(14, a.step ?? 0);
   setNumber(15, a.seed ?? 0);
-  run(context, 42, 'perturb', false, 16);
+  run(context, 43, 'perturb', false, 16);
 }

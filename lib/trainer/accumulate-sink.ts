@@ -2,7 +2,7 @@ import { release, type Segment } from '../core/memory.js';
 import type { Parameter } from '../core/parameter.js';
 import type { Run } from '../core/run.js';
 import type { Placement } from '../core/scratch.js';
-import { DeliveryCount, type GradientSink } from '../core/sink.js';
+import { backwardWeightsInto, DeliveryCount, type GradientSink, type WeightDelivery } from '../core/sink.js';
 import type { Tensor } from '../core/tensor.js';
 import { layOut, layOutIn, type TensorSpec } from '../core/tensor-block.js';
 import { FinetuneError } from '../native/errors.js';
@@ -44,10 +44,17 @@ export class AccumulateSink implements GradientSink {
   }
 
   weight(p: Parameter, dy: Tensor, x: Tensor, scale: number, run: Run): void {
-    const dweight = this.buffers.get(p);
-    if (!dweight) return;
-    this.deliveries.add(p);
-    ops.linearBackwardWeight(run, { dy, x, dweight, scale, accumulate: this.start(p) ? 0 : 1 });
+    this.weights([{ p, dy, scale }], x, run);
+  }
+
+  weights(deliveries: readonly WeightDelivery[], x: Tensor, run: Run): void {
+    const targets = deliveries.flatMap(({ p, dy, scale }) => {
+      const dweight = this.buffers.get(p);
+      if (!dweight) return [];
+      this.deliveries.add(p);
+      return [{ dy, scale, dweight, fresh: this.start(p) }];
+    });
+    backwardWeightsInto(targets, x, run);
   }
 
   weightAndInput(p: Parameter, dy: Tensor, x: Tensor, scale: number, dx: Tensor, run: Run): void {

@@ -1,6 +1,6 @@
 import type { Parameter } from '../core/parameter.js';
 import type { Run } from '../core/run.js';
-import { type GradientSink, type HeadGradient, inputThenWeight } from '../core/sink.js';
+import { type GradientSink, type HeadGradient, inputThenWeight, type WeightDelivery } from '../core/sink.js';
 import type { Tensor } from '../core/tensor.js';
 
 /** Hands every parameter to the sink that takes it. */
@@ -13,6 +13,15 @@ export class SplitSink implements GradientSink {
 
   weight(p: Parameter, dy: Tensor, x: Tensor, scale: number, run: Run): void {
     this.routes.get(p)?.weight(p, dy, x, scale, run);
+  }
+  weights(deliveries: readonly WeightDelivery[], x: Tensor, run: Run): void {
+    for (const sink of new Set(deliveries.map(({ p }) => this.routes.get(p)))) {
+      sink?.weights(
+        deliveries.filter(({ p }) => this.routes.get(p) === sink),
+        x,
+        run,
+      );
+    }
   }
   weightAndInput(p: Parameter, dy: Tensor, x: Tensor, scale: number, dx: Tensor, run: Run): void {
     const sink = this.routes.get(p);

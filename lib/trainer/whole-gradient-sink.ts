@@ -1,6 +1,6 @@
 import type { Parameter } from '../core/parameter.js';
 import type { Run } from '../core/run.js';
-import { DeliveryCount, type GradientSink, type HeadGradient, inputThenWeight } from '../core/sink.js';
+import { DeliveryCount, eachWeight, type GradientSink, type HeadGradient, inputThenWeight, type WeightDelivery } from '../core/sink.js';
 import type { Tensor } from '../core/tensor.js';
 import { FinetuneError } from '../native/errors.js';
 import * as ops from '../native/ops.js';
@@ -28,6 +28,10 @@ export class WholeGradientSink implements GradientSink {
     const dweight = run.empty('gradient', p.shape, run.accumulator);
     ops.linearBackwardWeight(run, { dy, x, dweight, scale });
     this.finishOne(p, dweight, run);
+  }
+
+  weights(deliveries: readonly WeightDelivery[], x: Tensor, run: Run): void {
+    eachWeight(this, deliveries, x, run);
   }
 
   weightAndInput(p: Parameter, dy: Tensor, x: Tensor, scale: number, dx: Tensor, run: Run): void {

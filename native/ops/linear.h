@@ -28,7 +28,17 @@ constexpr BackwardInputNames kBackwardInputSharedNames[kSharedLayers] = {
     {"linear_backward_input_shared", "dy1", "weight1", "tail_dy1", "tail_weight1"},
     {"linear_backward_input_shared", "dy2", "weight2", "tail_dy2", "tail_weight2"},
 };
+struct BackwardWeightNames {
+  const char *op, *dy, *dweight;
+};
+constexpr BackwardWeightNames kBackwardWeightSharedNames[kSharedLayers] = {
+    {"linear_backward_weight_shared", "dy0", "dweight0"},
+    {"linear_backward_weight_shared", "dy1", "dweight1"},
+    {"linear_backward_weight_shared", "dy2", "dweight2"},
+};
+constexpr const char* kSharedAccumulateNames[kSharedLayers] = {"accumulate0", "accumulate1", "accumulate2"};
 constexpr const char* kSharedScaleNames[kSharedLayers] = {"tail_scale0", "tail_scale1", "tail_scale2"};
+constexpr const char* kSharedGradientScaleNames[kSharedLayers] = {"scale0", "scale1", "scale2"};
 
 // y = x weight^T [+ bias] [+ tail_scale * tail_x tail_weight^T] [+ residual]
 // x [N, K]; weight [M, K] any format; bias [M]; tail_x [N, R] and tail_weight [M, R] extend the inner dimension by R
@@ -230,14 +240,62 @@ struct LinearBackwardWeight {
     v.real("scale", scale);
     v.integer("accumulate", accumulate);
   }
-  void check() const { check(kName); }
-  void check(const char* op) const {
-    check::float_type(op, "dy", dy);
-    check::float_type(op, "x", x);
-    check::that(dy.rows() == x.rows(), op, "dy", "as long as x");
-    check::accumulator(op, "dweight", dweight);
-    check::contiguous(op, "dweight", dweight);
-    check::shape(op, "dweight", dweight, dy.cols(), x.cols());
+  void check() const { check({kName, "dy", "dweight"}); }
+  void check(const BackwardWeightNames& n) const {
+    check::float_type(n.op, n.dy, dy);
+    check::float_type(n.op, "x", x);
+    check::that(dy.rows() == x.rows(), n.op, n.dy, "as long as x");
+    check::accumulator(n.op, n.dweight, dweight);
+    check::contiguous(n.op, n.dweight, dweight);
+    check::shape(n.op, n.dweight, dweight, dy.cols(), x.cols());
+  }
+};
+
+// Up to three layers that read the same x: for each, dweight = scale * dy^T x, as linear_backward_weight to the bit. Shapes
+// as there; layers 1 and 2 may be left out. Where the outputs are narrow (LoRA's A) x is read once.
+struct LinearBackwardWeightShared {
+  static constexpr const char* kName = "linear_backward_weight_shared";
+  static constexpr int kLayers = kSharedLayers;
+  struct Layer {
+    Tensor dy, dweight;
+    double scale = 1;
+    int64_t accumulate = 0;
+  };
+  Tensor x;
+  Layer layers[kLayers];
+  template <class V>
+  void fields(V& v) {
+    v.tensor("x", Access::in, x);
+    for (int i = 0; i < kLayers; ++i) {
+      Layer& l = layers[i];
+      const BackwardWeightNames& n = kBackwardWeightSharedNames[i];
+      if (i == 0) {
+        v.tensor(n.dy, Access::in, l.dy);
+        v.tensor(n.dweight, Access::inout, l.dweight);
+      } else {
+        v.tensor_optional(n.dy, Access::in, l.dy);
+        v.tensor_optional(n.dweight, Access::inout, l.dweight);
+      }
+      v.real(kSharedGradientScaleNames[i], l.scale);
+      v.integer(kSharedAccumulateNames[i], l.accumulate);
+    }
+  }
+  // The op of one layer alone.
+  LinearBackwardWeight alone(int i) const {
+    LinearBackwardWeight a;
+    a.dy = layers[i].dy;
+    a.x = x;
+    a.dweight = layers[i].dweight;
+    a.scale = layers[i].scale;
+    a.accumulate = layers[i].accumulate;
+    return a;
+  }
+  void check() const {
+    for (int i = 0; i < kLayers; ++i) {
+      const BackwardWeightNames& n = kBackwardWeightSharedNames[i];
+      check::that(layers[i].dy.present == layers[i].dweight.present, kName, n.dy, "given together with its dweight");
+      if (layers[i].dy.present) alone(i).check(n);
+    }
   }
 };
 
@@ -277,7 +335,7 @@ struct LinearBackward {
   }
   void check() const {
     input().check({kName, "dy", "weight", "", ""});
-    gradient().check(kName);
+    gradient().check({kName, "dy", "dweight"});
     check::same_shape(kName, "dx", dx, "x", x);
   }
 };

@@ -185,6 +185,32 @@ void linear_backward_weight(const LinearBackwardWeight& a, Context& c) {
   multiply(problem(a), c.workspace, c.threads);
 }
 
+// The layers that are there; their number.
+static int problems_of(const LinearBackwardWeightShared& a, Problem (&problems)[kSharedLayers]) {
+  int count = 0;
+  for (int i = 0; i < a.kLayers; ++i)
+    if (a.layers[i].dy.present) problems[count++] = problem(a.alone(i));
+  return count;
+}
+
+size_t linear_backward_weight_shared_workspace(const LinearBackwardWeightShared& a, const Context& c) {
+  Problem problems[kSharedLayers];
+  const int count = problems_of(a, problems);
+  return workspace_bytes_each(problems, count, c.threads);
+}
+
+void linear_backward_weight_shared(const LinearBackwardWeightShared& a, Context& c) {
+  require_float(a.kName, "x", a.x);
+  for (int i = 0; i < a.kLayers; ++i) {
+    if (!a.layers[i].dy.present) continue;
+    require_float(a.kName, kBackwardWeightSharedNames[i].dy, a.layers[i].dy);
+    require_f32(a.kName, kBackwardWeightSharedNames[i].dweight, a.layers[i].dweight);
+  }
+  Problem problems[kSharedLayers];
+  const int count = problems_of(a, problems);
+  multiply_each(problems, count, c.workspace, c.threads);
+}
+
 size_t linear_backward_workspace(const LinearBackward& a, const Context& c) {
   return workspace_bytes_both(problem(a.input()), problem(a.gradient()), c.threads);
 }

@@ -84,6 +84,11 @@ void linear_backward_weight(const LinearBackwardWeight& a, Context&) {
   store(a.dweight, dw);
 }
 
+void linear_backward_weight_shared(const LinearBackwardWeightShared& a, Context& c) {
+  for (int i = 0; i < a.kLayers; ++i)
+    if (a.layers[i].dy.present) linear_backward_weight(a.alone(i), c);
+}
+
 void linear_backward(const LinearBackward& a, Context& c) {
   linear_backward_input(a.input(), c);
   linear_backward_weight(a.gradient(), c);

@@ -377,6 +377,26 @@ void multiply(const JointProblem& p, void* workspace, int threads) {
   multiply_panels<F32Panel>(p, workspace, threads);
 }
 
+size_t workspace_bytes_each(const Problem* problems, int count, int threads) {
+  size_t bytes = 0;
+  for (int i = 0; i < count; ++i) {
+    const size_t own = workspace_bytes(problems[i], threads);
+    bytes = own > bytes ? own : bytes;
+  }
+  return bytes;
+}
+
+void multiply_each(const Problem* problems, int count, void* workspace, int threads) {
+  const size_t bytes = workspace_bytes_each(problems, count, threads);
+  int bf16 = 0;
+  for (int i = 0; i < count; ++i) bf16 += in_bf16(joint(problems[i])) ? 1 : 0;
+#if NFT_HAS_BF16_DOT
+  if (bf16 == count && multiply_narrow_rows<Bf16Panel>(problems, count, workspace, bytes, threads)) return;
+#endif
+  if (bf16 == 0 && multiply_narrow_rows<F32Panel>(problems, count, workspace, bytes, threads)) return;
+  for (int i = 0; i < count; ++i) multiply(problems[i], workspace, threads);
+}
+
 size_t workspace_bytes_both(const Problem& input, const Problem& weight, int threads) {
   const JointProblem dx = joint(input), dw = joint(weight);
   size_t bytes = workspace_bytes(dx, threads);

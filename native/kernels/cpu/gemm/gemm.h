@@ -115,6 +115,9 @@ size_t workspace_bytes(const JointProblem& problem, int threads);
 // workspace: 64-byte aligned, as many bytes as the query says for the same threads.
 void multiply(const Problem& problem, void* workspace, int threads);
 void multiply(const JointProblem& problem, void* workspace, int threads);
+// Several products with the same b, each as multiply makes it.
+size_t workspace_bytes_each(const Problem* problems, int count, int threads);
+void multiply_each(const Problem* problems, int count, void* workspace, int threads);
 // Both gradients of a layer, dx = dy weight and dweight = dy^T x, each as multiply makes it.
 size_t workspace_bytes_both(const Problem& input, const Problem& weight, int threads);
 void multiply_both(const Problem& input, const Problem& weight, void* workspace, int threads);

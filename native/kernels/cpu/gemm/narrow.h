@@ -12,6 +12,11 @@ namespace nft::cpu::NFT_ISA::gemm {
 template <class Panel>
 bool multiply_narrow(const JointProblem& problem, void* workspace, size_t bytes, int threads);
 
+// Products of few rows with the same b, both stored by the inner dimension (the weight gradients of LoRA's A of layers that
+// share their input): it is read once. False as above.
+template <class Panel>
+bool multiply_narrow_rows(const Problem* problems, int count, void* workspace, size_t bytes, int threads);
+
 // Input and weight gradient of one layer that is narrow on its input side, as two problems with the same a: dx = dy weight
 // and dweight = dy^T x. dy is read once, by blocks of rows that the threads share out; the same sums as multiply's, of each.
 // False, having done nothing, where they are of another kind, or where the blocks are no equal shares.

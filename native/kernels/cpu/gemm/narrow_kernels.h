@@ -201,26 +201,45 @@ void across_kernel(const Matrix& wide, int64_t col, int count, int64_t k, int64_
 
 constexpr int64_t kStepColumns = kVectors * kLanes;
 
+// Columns of narrow operands in groups of kRows, without the padding after the last group of a part.
+struct Groups {
+  int64_t slot[kNarrow / kRows];  // of a group's first column
+  int64_t height = 0;             // columns of all groups
+};
+
+NFT_INLINE Groups groups_of(const Narrow& narrow) {
+  Groups groups;
+  int64_t first = 0;
+  for (int i = 0; i < narrow.parts; first += padded(narrow.width[i++]))
+    for (int64_t g = 0; g < narrow.width[i]; g += kRows, groups.height += kRows)
+      groups.slot[groups.height / kRows] = first + g;
+  return groups;
+}
+
 // chains [vectors of columns][height][kLanes] (+)= narrow^T wide, for columns [col0, col1) of the wide operand in rows [k, k
-// + length); slots: of the narrow operand's row k.
+// + length).
 template <class Panel, class Float>
-void across_columns(const Matrix& wide, int64_t col0, int64_t col1, int64_t k, int64_t length, const Slot* slots,
-                    int64_t stride, float* chains, int64_t height, bool first, int64_t ahead_bytes) {
+void across_columns(const Matrix& wide, int64_t col0, int64_t col1, int64_t k, int64_t length, const Narrow& narrow,
+                    const Groups& groups, float* chains, bool first, int64_t ahead_bytes) {
+  const Slot* slots = narrow.slots + k / Panel::kDepth * narrow.stride;
   const auto step = [&](auto vectors, int64_t col) {
-    for (int64_t g = 0; g < height; g += kRows)
-      across_kernel<Panel, Float, decltype(vectors)::value>(
-          wide, col, static_cast<int>(min64(kStepColumns, col1 - col)), k, length, slots + g, stride,
-          chains + ((col - col0) / kLanes * height + g) * kLanes, height, first, ahead_bytes);
+    float* chain = chains + (col - col0) * groups.height;
+    for (int64_t g = 0; g < groups.height; g += kRows)
+      across_kernel<Panel, Float, decltype(vectors)::value>(wide, col, static_cast<int>(min64(kStepColumns, col1 - col)), k,
+                                                            length, slots + groups.slot[g / kRows], narrow.stride,
+                                                            chain + g * kLanes, groups.height, first, ahead_bytes);
   };
   int64_t col = col0;
   for (; col + kStepColumns <= col1; col += kStepColumns) step(std::integral_constant<int, kVectors>(), col);
   for (; col < col1; col += kLanes) step(std::integral_constant<int, 1>(), col);
 }
 
-// Sums of such chains to C [width, columns], or with `transposed` to C [columns, width].
-NFT_INLINE void finish_columns(const Output& out, const float* sums, int64_t col0, int64_t col1, int64_t width,
+// Sums of such chains, from row `row` of each vector's on, to C [width, columns], or with `transposed` to C [columns,
+// width].
+NFT_INLINE void finish_columns(const Output& out, const float* sums, int64_t col0, int64_t col1, int64_t row, int64_t width,
                                int64_t height, bool transposed) {
   const int rows = static_cast<int>(width);
+  sums += row * kLanes;
   for (int64_t col = col0; col < col1; col += kLanes, sums += height * kLanes) {
     const int lanes = static_cast<int>(min64(kLanes, col1 - col));
     if (!transposed) {
@@ -233,8 +252,5 @@ NFT_INLINE void finish_columns(const Output& out, const float* sums, int64_t col
     finish_tile(out, turned, kNarrow, col, lanes, 0, rows);
   }
 }
-
-// Groups of narrow columns that a kernel takes, in columns.
-NFT_INLINE int64_t across_height(int64_t width) { return ceil_div(width, kRows) * kRows; }
 
 }  // namespace nft::cpu::NFT_ISA::gemm

@@ -9,9 +9,10 @@ namespace {
 constexpr int64_t kRowsAtOnce = 64;
 
 struct Pair {
-  int64_t rows, columns;         // of dy
-  Narrow by_rows, by_columns;    // weight and x
-  int64_t height, chain_floats;  // sums of dweight
+  int64_t rows, columns;       // of dy
+  Narrow by_rows, by_columns;  // weight and x
+  Groups groups;
+  int64_t chain_floats;  // sums of dweight
   int64_t slots;
 
   // Workspace: slots of the narrow operands, sums of dweight, then chains of each thread.
@@ -32,8 +33,8 @@ bool make_pair(const JointProblem& input, const JointProblem& weight, Pair* pair
   add_part(&pair->by_rows, input.parts[0].b[0], input.parts[0].cols);
   add_part(&pair->by_columns, weight.parts[0].b[0], weight.parts[0].cols);
   if (pair->by_rows.stride > kNarrow || pair->by_columns.stride > kNarrow) return false;
-  pair->height = across_height(weight.parts[0].cols);
-  pair->chain_floats = padded(pair->columns) * pair->height;
+  pair->groups = groups_of(pair->by_columns);
+  pair->chain_floats = padded(pair->columns) * pair->groups.height;
   const int64_t column_slots = ceil_div(pair->columns, Panel::kDepth) * pair->by_rows.stride;
   pair->slots = column_slots + ceil_div(pair->rows, Panel::kDepth) * pair->by_columns.stride;
   return true;
@@ -73,9 +74,8 @@ bool multiply_narrow_pair(const JointProblem& input, const JointProblem& weight,
           for (int64_t row = begin; row < end; row += R)
             along_rows<Panel, Float, R, V>(input, pair.by_rows, along, row, static_cast<int>(min64(R, end - row)));
         });
-        const Slot* slots = pair.by_columns.slots + begin / Panel::kDepth * pair.by_columns.stride;
-        across_columns<Panel, Float>(dy, 0, pair.columns, begin, end - begin, slots, pair.by_columns.stride, own,
-                                     pair.height, first, (end - begin) * dy.stride_bytes);
+        across_columns<Panel, Float>(dy, 0, pair.columns, begin, end - begin, pair.by_columns, pair.groups, own, first,
+                                     (end - begin) * dy.stride_bytes);
       };
       for (int64_t turn = 0; turn < turns; ++turn) {
         const int64_t here = min64(threads, blocks - turn * threads);
@@ -85,7 +85,7 @@ bool multiply_narrow_pair(const JointProblem& input, const JointProblem& weight,
             both(n, min64(end, n + kRowsAtOnce), chains + t * pair.chain_floats, n == begin);
         });
         ThreadPool::instance().run(threads, [&](int64_t t, int) {
-          const int64_t vectors = ceil_div(pair.columns, kLanes) * pair.height;
+          const int64_t vectors = ceil_div(pair.columns, kLanes) * pair.groups.height;
           const int64_t begin = vectors * t / threads * kLanes, end = vectors * (t + 1) / threads * kLanes;
           for (int64_t i = 0; i < here; ++i)
             add_block(sums + begin, chains + i * pair.chain_floats + begin, end - begin, turn == 0 && i == 0);
@@ -95,8 +95,9 @@ bool multiply_narrow_pair(const JointProblem& input, const JointProblem& weight,
   });
   ThreadPool::instance().run(threads, [&](int64_t t, int) {
     const int64_t vectors = ceil_div(pair.columns, kLanes), begin = vectors * t / threads;
-    finish_columns(weight.parts[0].out, sums + begin * pair.height * kLanes, begin * kLanes,
-                   min64(pair.columns, vectors * (t + 1) / threads * kLanes), weight.parts[0].cols, pair.height, true);
+    finish_columns(weight.parts[0].out, sums + begin * pair.groups.height * kLanes, begin * kLanes,
+                   min64(pair.columns, vectors * (t + 1) / threads * kLanes), 0, weight.parts[0].cols, pair.groups.height,
+                   true);
   });
   return true;
 }
