@@ -15,10 +15,10 @@ function visiblePairs({ cuQ, cuK }) {
 
 const product = (a, b) => 2 * rows(a) * cols(a) * b;
 /** Sum over the layers of a shared op: their arguments without the position. */
-const layers = (args, f) =>
+const layers = (args, f, needed = 'weight') =>
   [0, 1, 2]
     .map((i) => (name) => args[`${name}${i}`])
-    .filter((of) => of('weight'))
+    .filter((of) => of(needed))
     .reduce((total, of) => total + f(of), 0);
 const withTail = (a, b, tail) => product(a, b) + (tail ? product(tail, b) : 0);
 const attention = (args, products) => 2 * products * visiblePairs(args) * cols(args.q);
@@ -28,6 +28,8 @@ const flopsOf = {
   linear_forward_shared: (args) => layers(args, (of) => withTail(args.x, rows(of('weight')), of('tailX'))),
   linear_backward_input_shared: (args) => layers(args, (of) => withTail(of('dy'), cols(of('weight')), of('tailDy'))),
   linear_backward_weight: ({ dy, x }) => product(dy, cols(x)),
+  linear_backward_weight_shared: (args) => layers(args, (of) => product(of('dy'), cols(args.x)), 'dy'),
+  linear_backward: ({ dy, weight }) => 2 * product(dy, cols(weight)),
   linear_backward_weight_update: ({ dy, x }) => product(dy, cols(x)),
   linear_cross_entropy: ({ h, weight, dh, dweight }) => product(h, rows(weight)) * (1 + (dh ? 1 : 0) + (dweight ? 1 : 0)),
   // The logits once more, and the gradient.

@@ -3,7 +3,7 @@ import { naiveUpdate, updateVariants } from './naive-update.js';
 import { weightTypes, wholeBlocks } from './quantized.js';
 import { Matrix, type OpCase, type OpSuite, type Round, type TensorSpec, tensor } from './suite.js';
 
-type Args = Record<string, TensorSpec | number>;
+export type Args = Record<string, TensorSpec | number>;
 
 /** [K, M] of the matrices of SmolLM2-135M: q and o, k and v, gate and up, down, head. */
 const modelShapes = [
@@ -27,7 +27,7 @@ const shapes = [
   [49, 64, 33],
   [65, 513, 19],
 ] as const;
-const scaleOf = (k: number): number => 1 / Math.sqrt(Math.max(1, k));
+export const scaleOf = (k: number): number => 1 / Math.sqrt(Math.max(1, k));
 
 /** sum_i a(i) b(i), added to `start` in order. */
 export function dot(count: number, a: (i: number) => number, b: (i: number) => number, f: Round, start = 0): number {
@@ -202,7 +202,7 @@ const inputTail = (n: number, k: number, r: number, type: DType): Args => ({
   tailScale: 0.5,
 });
 
-const linearBackwardInput: OpSuite = {
+export const linearBackwardInput: OpSuite = {
   op: 'linear_backward_input',
   cases: [
     ...shapes.map(([n, k, m]) => inputCase('plain', n, k, m, 'f32', 'f32')),
@@ -261,7 +261,7 @@ interface SharedLayer {
 }
 
 /** Arguments of the layers with their position as a suffix: weight0, y0, ..., weight1, ... */
-function numbered(layers: readonly Args[]): Args {
+export function numbered(layers: readonly Args[]): Args {
   return Object.assign({}, ...layers.map((layer, i) => Object.fromEntries(Object.entries(layer).map(([key, v]) => [`${key}${i}`, v]))));
 }
 
@@ -371,7 +371,7 @@ const sharedCases = (build: (name: string, n: number, k: number, type: DType, la
   ];
 };
 
-const layersOf = [0, 1, 2] as const;
+export const layersOf = [0, 1, 2] as const;
 
 const linearForwardShared: OpSuite = {
   op: 'linear_forward_shared',
@@ -423,7 +423,7 @@ function weightCase(name: string, n: number, k: number, m: number, activation: D
   };
 }
 
-const linearBackwardWeight: OpSuite = {
+export const linearBackwardWeight: OpSuite = {
   op: 'linear_backward_weight',
   cases: [
     ...shapes.map(([n, k, m]) => weightCase('plain', n, k, m, 'f32')),

@@ -53,7 +53,9 @@ bool multiply_narrow_pair(const JointProblem& input, const JointProblem& weight,
   Pair pair;
   if (!make_pair<Panel>(input, weight, &pair)) return false;
   const int64_t block = Panel::kBlock, blocks = ceil_div(pair.rows, block), turns = ceil_div(blocks, threads);
-  if (5 * pair.rows < 4 * turns * threads * block) return false;
+  // Rows that the busiest thread has to make.
+  const int64_t most = (turns - 1) * block + min64(block, pair.rows - (turns - 1) * threads * block);
+  if (5 * pair.rows < 4 * threads * most) return false;
 
   const int64_t column_slots = ceil_div(pair.columns, Panel::kDepth) * pair.by_rows.stride;
   pair.by_rows.slots = static_cast<Slot*>(workspace);
