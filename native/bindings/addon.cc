@@ -245,8 +245,8 @@ Napi::Value map_scratch_file(const Napi::CallbackInfo& info) {
   return guard(info.Env(), [&]() -> Napi::Value {
     const double bytes = info[1].As<Napi::Number>().DoubleValue();
     if (!(bytes > 0 && bytes <= 9007199254740992.0)) fail("ERR_SHAPE", "a scratch file's bytes must be 1 to 2^53");
-    const SegmentId id = map_scratch(info[0].As<Napi::String>().Utf8Value(), static_cast<size_t>(bytes),
-                                     info[2].As<Napi::Boolean>().Value());
+    const SegmentId id =
+        map_scratch(info[0].As<Napi::String>().Utf8Value(), static_cast<size_t>(bytes), info[2].As<Napi::Boolean>().Value());
     instance(info.Env()).segments.insert(id);
     return Napi::Number::New(info.Env(), static_cast<double>(id));
   });

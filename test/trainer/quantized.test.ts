@@ -207,7 +207,7 @@ describe('refused', () => {
     const ways: [Settings, RegExp][] = [
       [{ method: { type: 'lora', targets: ['nothing'] } }, /nothing/],
       [{ method: { type: 'lora', targets: ['nothing'] }, quantize: 'nf4' }, /nothing/],
-      [{ method: { type: 'lora', trainLastLayers: 99 }, quantize: 'int8' }, /layers/],
+      [{ method: { type: 'lora', trainLastLayers: 99 }, quantize: 'int8' }, /blocks/],
     ];
     for (const [settings, reason] of ways)
       for (const dry of [true, false]) {
