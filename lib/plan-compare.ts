@@ -21,16 +21,17 @@ const checkpointings = ['none', 'block'] as const;
  */
 export function planCompare(config: PlanConfigInput): ComparisonRow[] {
   resolvePlanConfig(config);
-  const model = new Reopened(config.model);
+  const source = openModel(config.model);
   try {
+    const { vocabSize } = readModelConfig(source.config, source.path);
     return comparedSettings(config).map(({ wholeLogits, ...row }) => {
-      const planned = model.plan(row.config);
+      const planned = planOrReason(row.config, source);
       if (planned instanceof FinetuneError) return { ...row, plan: undefined, bytes: undefined, computedBytes: 0, note: reasonOf(planned) };
-      const computedBytes = wholeLogits ? wholeLogitsBytes(planned.tokens, model.vocabSize) : 0;
+      const computedBytes = wholeLogits ? wholeLogitsBytes(planned.tokens, vocabSize) : 0;
       return { ...row, plan: planned, bytes: comparedBytes(planned.bytes, computedBytes), computedBytes };
     });
   } finally {
-    model.close();
+    source.weights?.close();
   }
 }
 
@@ -66,32 +67,13 @@ function withoutSettings(config: PlanConfigInput, names: readonly string[]): Pla
   return Object.fromEntries(Object.entries(config).filter(([name]) => !names.includes(name))) as PlanConfigInput;
 }
 
-/** A model that is opened anew after a plan was refused: a session that fails closes what it was given. */
-class Reopened {
-  private readonly path: string;
-  private source: ModelSource;
-  readonly vocabSize: number;
-
-  constructor(path: string) {
-    this.path = path;
-    this.source = openModel(path);
-    this.vocabSize = readModelConfig(this.source.config, path).vocabSize;
-  }
-
-  /** The plan, or why there is none. */
-  plan(config: PlanConfigInput): PlanReport | FinetuneError {
-    try {
-      return planRun(resolvePlanConfig(config), this.source);
-    } catch (error) {
-      if (!(error instanceof FinetuneError) || !['ERR_CONFIG_INVALID', 'ERR_MODEL_UNSUPPORTED'].includes(error.code)) throw error;
-      this.close();
-      this.source = openModel(this.path);
-      return error;
-    }
-  }
-
-  close(): void {
-    this.source.weights?.close();
+/** The plan, or why there is none. */
+function planOrReason(config: PlanConfigInput, source: ModelSource): PlanReport | FinetuneError {
+  try {
+    return planRun(resolvePlanConfig(config), source);
+  } catch (error) {
+    if (error instanceof FinetuneError && ['ERR_CONFIG_INVALID', 'ERR_MODEL_UNSUPPORTED'].includes(error.code)) return error;
+    throw error;
   }
 }
 

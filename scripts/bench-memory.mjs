@@ -2,8 +2,8 @@
 // `npm run bench:memory`: memory of every way of training, planned beside measured, each in a process of its own, and of the same in
 // PyTorch where NODE_FINETUNE_PYTHON names a Python with torch, transformers and peft.
 //   npm run bench:memory -- [--model PATH] [--data FILE] [--batch 4] [--length 256] [--dtype f32] [--steps 3] [--only REGEXP]
-//       [--format table|csv|json|markdown|svg] [--write docs/memory.md]
-// measured: highest private native memory of the run, `= planned` where every byte agrees. resident, PyTorch: peak resident memory of the
+//       [--format table|csv|json|markdown|svg] [--write docs/memory.md] [--folder DIR]
+// measured: highest private native memory of the run, `= planned` where every byte agrees, of scratch files (in --folder) too. resident, PyTorch: peak resident memory of the
 // whole process less what it had before the model was opened. tok/s: of the median step, the first left out. loss: of 16 held-out rows of
 // --data (for the model of the package, its own data), before and after the steps, each method at its own learning rate.
 // --only: rows whose "name, checkpointing" matches. --write: Markdown, speeds left out, between <!-- measured:begin --> and
@@ -11,6 +11,7 @@
 // Exits with 1 where a measured byte differs from the plan.
 import { spawnSync } from 'node:child_process';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -30,6 +31,7 @@ function readOptions() {
       length: { type: 'string', default: '256' },
       dtype: { type: 'string', default: 'f32' },
       steps: { type: 'string', default: '3' },
+      folder: { type: 'string', default: tmpdir() },
       only: { type: 'string', default: '' },
       format: { type: 'string', default: 'table' },
       write: { type: 'string' },
@@ -57,15 +59,20 @@ async function measureRow(json) {
   console.log(JSON.stringify({ measurement, resident: peak === undefined ? undefined : peak - before }));
 }
 
-function measure(row, steps, data) {
-  const argument = JSON.stringify({ settings: row.config, steps, data });
+function measure(row, steps, data, folder) {
+  const { offload } = row.config;
+  const settings = offload ? { ...row.config, offload: { ...offload, dir: folder } } : row.config;
+  const argument = JSON.stringify({ settings, steps, data });
   const { status, stdout, stderr } = spawnSync(process.execPath, [script, '--row', argument], { encoding: 'utf8', maxBuffer: 64 << 20 });
   if (status !== 0) throw new Error(`${row.name}, checkpointing ${row.checkpointing}: ${stderr}`);
   return JSON.parse(stdout);
 }
 
-const isExact = ({ measuredBytes, arenaBytes, allocationsAfterFirstStep, plan }) =>
-  measuredBytes === plan.bytes.total && arenaBytes === plan.bytes.arena && allocationsAfterFirstStep === 0;
+const isExact = ({ measuredBytes, offloadedBytes, arenaBytes, allocationsAfterFirstStep, plan }) =>
+  measuredBytes === plan.bytes.total &&
+  offloadedBytes === plan.bytes.offloaded &&
+  arenaBytes === plan.bytes.arena &&
+  allocationsAfterFirstStep === 0;
 
 async function main() {
   const options = readOptions();
@@ -92,7 +99,7 @@ async function main() {
       const peer = peers?.measure(row);
       const withPeer = { ...row, ...(peer && { peer }) };
       if (!row.plan || row.computedBytes) return withPeer;
-      const { measurement, resident } = measure(row, steps, data);
+      const { measurement, resident } = measure(row, steps, data, options.folder);
       exact &&= isExact(measurement);
       return measuredRow(withPeer, measurement, resident);
     });

@@ -33,7 +33,15 @@ const methods = [
 
 const common = { dtype: 'bf16', checkpointing: 'block', packing: false };
 const full8B = (optimizer) => ({ model: 'llama-3.1-8b', batchSize: 2, maxLength: 2048, method: { type: 'full' }, optimizer });
-const qlora8B = (rank) => ({ model: 'llama-3.1-8b', batchSize: 2, maxLength: 2048, quantize: 'nf4', method: { type: 'lora', rank } });
+const qlora8B = (rank, less) => ({
+  model: 'llama-3.1-8b',
+  batchSize: 2,
+  maxLength: 2048,
+  quantize: 'nf4',
+  method: { type: 'lora', rank },
+  ...less,
+});
+const fused8bit = { type: 'adamw', fused: true, stateDtype: '8bit' };
 
 /** Published figures with what this package plans for the same work. */
 const published = [
@@ -43,7 +51,20 @@ const published = [
     figure: '14.58 (arXiv 2306.09782)',
   },
   { name: 'QLoRA r16, Llama-3.1-8B, 2 x 2048', settings: qlora8B(16), figure: '7.4 (torchtune, one RTX 4090)' },
-  { name: 'QLoRA r8, Llama-3.1-8B, 2 x 2048', settings: qlora8B(8), figure: '7.4 (torchtune, one RTX 4090)' },
+  ...[16, 8].flatMap((rank) => [
+    { name: `QLoRA r${rank}, groups of 4 blocks`, settings: qlora8B(rank, { checkpointing: 4 }), figure: '7.4 (torchtune)' },
+    {
+      name: `QLoRA r${rank}, and the MLP by 512 rows`,
+      settings: qlora8B(rank, { checkpointing: 4, mlpTileRows: 512 }),
+      figure: '7.4 (torchtune)',
+    },
+    {
+      name: `QLoRA r${rank}, and AdamW fused 8-bit`,
+      settings: qlora8B(rank, { checkpointing: 4, mlpTileRows: 512, optimizer: fused8bit }),
+      figure: '7.4 (torchtune)',
+    },
+    ...(rank === 16 ? [{ name: 'QLoRA r8, Llama-3.1-8B, 2 x 2048', settings: qlora8B(8), figure: '7.4 (torchtune, one RTX 4090)' }] : []),
+  ]),
   {
     name: 'full, AdamW fused 8-bit, Llama-3.1-8B, 2 x 2048',
     settings: full8B({ type: 'adamw', fused: true, stateDtype: '8bit' }),
@@ -142,7 +163,7 @@ async function generate() {
     (old, [marker, part]) => replaceBetweenMarkers(old, marker, part, page),
     readFileSync(page, 'utf8'),
   );
-  const short = `${name}, 2 x 2,048 tokens, bf16, planned: below, each row on top of those before it, the last on adapters.`;
+  const short = `${name}, 2 x 2,048 tokens, bf16, planned: below, each row on top of those before it, the last two on adapters.`;
   return { [page]: text, [join(root, 'docs', 'memory.svg')]: formatComparison(picture, 'svg', short) };
 }
 

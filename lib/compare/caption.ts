@@ -9,9 +9,10 @@ export function comparisonCaption(rows: readonly ComparisonRow[], model?: string
   // Those of adapters count the adapters too.
   const parameters = Math.min(...plans.map((p) => p.totalParameters));
   const mapped = Math.max(...plans.map((p) => p.bytes.weightsMapped));
+  const scratch = plans.some((p) => p.bytes.offloaded) ? ', nor are scratch files' : '';
   return (
     `${model ?? first.model}, ${formatCount(parameters)} parameters, ${first.batchSize} x ${formatCount(first.maxLength)} tokens, ` +
     `activations ${first.dtype}. Frozen weights stay in the model file` +
-    `${mapped ? ` (up to ${formatBytes(mapped)})` : ''}, mapped, and are not in the total.`
+    `${mapped ? ` (up to ${formatBytes(mapped)})` : ''}, mapped, and are not in the total${scratch}.`
   );
 }

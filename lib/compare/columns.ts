@@ -26,7 +26,7 @@ function numberColumn(title: string, key: string, digits: number, value: (row: C
 
 /** Whether a run took exactly what was planned. */
 export function agrees({ bytes, measured }: ComparisonRow): boolean {
-  return measured !== undefined && bytes !== undefined && measured.total === bytes.total;
+  return measured !== undefined && bytes !== undefined && measured.total === bytes.total && measured.offloaded === bytes.offloaded;
 }
 
 const steps = (rows: readonly ComparisonRow[]) => rows.find((r) => r.measured?.loss)?.measured?.loss?.steps;
@@ -48,6 +48,7 @@ export function comparisonColumns(rows: readonly ComparisonRow[]): ComparisonCol
       text: (row) => bytesText(row.bytes?.total) + (row.computedBytes ? ' *' : ''),
     },
     bytesColumn('in the file', 'inFileBytes', (row) => row.bytes?.inFile),
+    bytesColumn('in scratch files', 'offloadedBytes', (row) => row.bytes?.offloaded || undefined),
     {
       ...bytesColumn('measured', 'measuredBytes', (row) => row.measured?.total),
       text: (row) => (agrees(row) ? '= planned' : bytesText(row.measured?.total)),

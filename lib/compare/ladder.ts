@@ -8,7 +8,7 @@ export interface Rung {
   wholeLogits?: true;
 }
 
-/** From training as it comes to the least memory, each rung on top of those before; the last one trains adapters instead. */
+/** From training as it comes to the least memory, each rung on top of those before; the last two train adapters instead. */
 export const rungs: readonly Rung[] = [
   {
     name: 'baseline: full, adamw, whole logits',
@@ -21,6 +21,7 @@ export const rungs: readonly Rung[] = [
   { name: '+ fused update', change: { optimizer: { type: 'adamw', fused: true } } },
   { name: '+ 8-bit states', change: { optimizer: { type: 'adamw', fused: true, stateDtype: '8bit' } } },
   { name: '+ quantized base, lora', change: { method: { type: 'lora' }, quantize: 'nf4' } },
+  { name: '+ streamed', change: { offload: { weights: true, optimizer: true, activations: true } } },
 ];
 
 /** Bytes of the logits of `tokens` tokens and of their gradient, both in f32, as PyTorch's cross entropy has them. */

@@ -1,7 +1,11 @@
 import { formatBytes } from '../cli/format.js';
 import { type ComparedBytes, type ComparisonRow, categories } from './row.js';
 
-type Segment = (typeof categories)[number] | 'inFile';
+type Segment = (typeof categories)[number] | 'inFile' | 'offloaded';
+
+/** In the page cache, not in the total: drawn paler. */
+const cached = ['inFile', 'offloaded'] as const;
+const isCached = (name: Segment) => cached.some((c) => c === name);
 
 /** Fills that stand out from white and from black alike, and from their neighbours. */
 const fills: Record<Segment, string> = {
@@ -14,9 +18,14 @@ const fills: Record<Segment, string> = {
   workspace: '#8a8f2a',
   batch: '#6b6f76',
   inFile: '#9aa0a8',
+  offloaded: '#b08d57',
 };
 
-const names: Partial<Record<Segment, string>> = { quantization: 'quantization metadata', inFile: 'frozen weights in the file' };
+const names: Partial<Record<Segment, string>> = {
+  quantization: 'quantization metadata',
+  inFile: 'frozen weights in the file',
+  offloaded: 'in scratch files',
+};
 
 const width = 880;
 const labelWidth = 270;
@@ -39,8 +48,8 @@ const style =
  */
 export function comparisonSvg(rows: readonly ComparisonRow[], caption: string): string {
   const shown = rows.flatMap((row) => (row.bytes ? [{ row, bytes: row.bytes }] : []));
-  const used = ([...categories, 'inFile'] as const).filter((name) => shown.some(({ bytes }) => bytes[name] > 0));
-  const longest = Math.max(1, ...shown.map(({ bytes }) => bytes.total + bytes.inFile));
+  const used = ([...categories, ...cached] as const).filter((name) => shown.some(({ bytes }) => bytes[name] > 0));
+  const longest = Math.max(1, ...shown.map(({ bytes }) => bytes.total + bytes.inFile + bytes.offloaded));
   const scale = (width - 2 * margin - labelWidth - totalWidth) / longest;
   const computed = shown.some(({ row }) => row.computedBytes) ? ' * With whole logits, which are computed.' : '';
   const lines = wrap(caption + computed);
@@ -88,7 +97,7 @@ function bar(
     const at = x;
     x += size;
     const shape = `x="${round(at)}" y="${y}" width="${round(size)}" height="${barHeight}" fill="${fills[name]}"`;
-    return size < 0.05 ? [] : [`<rect ${shape}${name === 'inFile' ? ' fill-opacity=".45"' : ''}/>`];
+    return size < 0.05 ? [] : [`<rect ${shape}${isCached(name) ? ' fill-opacity=".45"' : ''}/>`];
   });
   const labels = [isFirst ? row.name : '', row.checkpointing === 'block' && row.part === 'methods' ? 'checkpointing' : ''];
   const label = escapeXml(labels.filter(Boolean).join(', '));
@@ -113,7 +122,7 @@ function legendOf(used: readonly Segment[], top: number): { lines: string[]; bot
     const at = x;
     x += space;
     const swatch = `<rect x="${round(at)}" y="${y - 10}" width="10" height="10" fill="${fills[name]}"`;
-    return `${swatch}${name === 'inFile' ? ' fill-opacity=".45"' : ''}/>${text(round(at) + 15, y, label, '')}`;
+    return `${swatch}${isCached(name) ? ' fill-opacity=".45"' : ''}/>${text(round(at) + 15, y, label, '')}`;
   });
   return { lines, bottom: y };
 }

@@ -19,12 +19,16 @@ export type ComparedBytes = Record<(typeof categories)[number], number> & {
   total: number;
   /** Frozen weights that stay in the model file: read through the system's page cache, not in total. */
   inFile: number;
+  /** What lies in scratch files: through the page cache as well, not in total. */
+  offloaded: number;
 };
 
 /** What really running a row gave; all bytes. */
 export interface MeasuredRow {
   /** Highest private native memory: equal to the planned total, or the plan is wrong. */
   total: number;
+  /** Highest sum of scratch files: equal to what is planned of them. */
+  offloaded: number;
   /** Peak resident memory of the whole process less what it had before the model was opened. */
   resident: number | undefined;
   /** Of the median step; undefined where too few say nothing. */
@@ -72,5 +76,6 @@ export function comparedBytes(plan: MemoryPlan, computedBytes = 0): ComparedByte
     batch: plan.other,
     total: plan.total + computedBytes,
     inFile: plan.weightsMapped,
+    offloaded: plan.offloaded,
   };
 }

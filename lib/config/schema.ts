@@ -25,7 +25,12 @@ const checkpointSchema = z.strictObject({
 });
 
 const offloadSchema = z.strictObject({
-  weights: z.boolean().default(false).describe('Trained weights in a scratch file, updated through its map: slow, and no private memory'),
+  weights: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Weights that are trained or quantized on load in scratch files: slow, and no private memory; trained whole, they become the result',
+    ),
   gradients: z.boolean().default(false).describe('Kept gradients in a scratch file; fused updates keep none'),
   optimizer: z.boolean().default(false).describe('Optimizer states in a scratch file'),
   activations: z.boolean().default(false).describe('Block inputs of checkpointing in a scratch file'),

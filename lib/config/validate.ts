@@ -65,10 +65,6 @@ const rules: Rule[] = [
           message: 'auto chooses by memoryLimit, and there is none; set it, or use none, block or a number of blocks',
         }
       : undefined,
-  ({ method, mlpTileRows }) =>
-    mlpTileRows !== undefined && method.type === 'lora' && method.dropout > 0
-      ? { path: ['mlpTileRows'], message: 'dropout is drawn for all rows at once; set method.dropout to 0, or leave mlpTileRows out' }
-      : undefined,
   ({ offload, checkpointing }) =>
     offload.activations && checkpointing === 'none'
       ? {

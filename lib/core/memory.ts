@@ -26,11 +26,21 @@ export function mapFile(path: string): Segment {
 }
 
 /**
- * Zero-filled writable memory kept by a new file, which has no name any more when this returns: its pages belong to the system's cache,
- * and its space is given back however the process ends. @throws ERR_FILE
+ * Zero-filled writable memory kept by a new file in the folder of `path`, which has no name when this returns: its pages belong to the system's cache,
+ * and its space is given back however the process ends. linkable: for linkScratch, which takes a file descriptor. @throws ERR_FILE
  */
-export function mapScratch(path: string, bytes: number): Segment {
-  return { id: native((a) => a.mapScratch(path, bytes)), bytes };
+export function mapScratch(path: string, bytes: number, linkable = false): Segment {
+  return { id: native((a) => a.mapScratch(path, bytes, linkable)), bytes };
+}
+
+/** Whether linkScratch can name the file of a segment: made for it, on a file system that has files without a name. */
+export function isLinkable(segment: Segment): boolean {
+  return segment.id !== drySegment && native((a) => a.isLinkable(segment.id));
+}
+
+/** Flushes a scratch file and gives it a name in the file system where it lies; it stays mapped. @throws ERR_FILE */
+export function linkScratch(segment: Segment, path: string): void {
+  native((a) => a.linkScratch(segment.id, path));
 }
 
 /** Gives memory back. Tensors in it throw ERR_DISPOSED from now on. */

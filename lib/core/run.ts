@@ -47,6 +47,7 @@ export class Run implements OpContext {
   private readonly step: number;
   private readonly microBatch: number;
   private workspace: number | undefined;
+  private row = 0;
 
   constructor(options: RunOptions) {
     this.device = options.device;
@@ -110,6 +111,22 @@ export class Run implements OpContext {
     } finally {
       this.currentSink = before;
     }
+  }
+
+  /** Runs `body` on a tile of rows of the batch, which begins at `row`. */
+  atRow(row: number, body: () => void): void {
+    const before = this.row;
+    this.row = row;
+    try {
+      body();
+    } finally {
+      this.row = before;
+    }
+  }
+
+  /** Row of the batch that the tensors at work begin with: 0 outside a tile. */
+  get firstRow(): number {
+    return this.row;
   }
 
   /** Where weight gradients go now; undefined outside training. */

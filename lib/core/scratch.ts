@@ -17,8 +17,9 @@ export interface ScratchPlace {
 export type Placement = MemoryCategory | ScratchPlace | 'dry';
 
 /**
- * A folder for scratch files: memory of tensors that is not private to the process. A file loses its name before it is used, so nothing
- * is left of it however the process ends; one whose process was killed in between is removed by the next that uses the folder.
+ * A folder for scratch files: memory of tensors that is not private to the process. A file has no name while it is used, so nothing is
+ * left of it however the process ends; where the file system cannot make one without a name, it loses it at once, and one whose process
+ * was killed in between is removed by the next that uses the folder.
  */
 export class ScratchFolder {
   readonly path: string;
@@ -38,8 +39,11 @@ export class ScratchFolder {
     }
   }
 
-  /** Zero-filled memory in a file of its own, whose space is reserved here. @throws ERR_FILE when the disk has not that much left */
-  map(bytes: number, what: string): Segment {
+  /**
+   * Zero-filled memory in a file of its own, whose space is reserved here. linkable: it may get a name in the end, see linkScratch.
+   * @throws ERR_FILE when the disk has not that much left
+   */
+  map(bytes: number, what: string, linkable = false): Segment {
     const { path } = this;
     const free = freeBytes(path);
     const details = { path, requested: bytes, free };
@@ -47,7 +51,7 @@ export class ScratchFolder {
       throw new FinetuneError('ERR_FILE', `${path}: the disk is full: ${what} need ${bytes} bytes, ${free} are free; ${advice}`, details);
     const name = `.node-finetune-${process.pid}-${randomBytes(4).toString('hex')}.scratch`;
     try {
-      return mapScratch(join(path, name), bytes);
+      return mapScratch(join(path, name), bytes, linkable);
     } catch (cause) {
       if (!(cause instanceof FinetuneError)) throw cause;
       throw new FinetuneError(cause.code, `${cause.message} (for ${what}); ${advice}`, details, cause);

@@ -1,9 +1,11 @@
 import { existsSync, mkdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { DType, FloatType } from '../core/dtype.js';
+import type { Segment } from '../core/memory.js';
 import { writeFileAtomic, writeFolderAtomic } from './atomic-file.js';
 import { isObject, type JsonObject, readJsonFile, readTextFile, readWholeFile } from './json-file.js';
 import type { ModelSource } from './model-source.js';
+import { nameWeights } from './safetensors-scratch.js';
 import { type TensorToWrite, writeSafetensorsSharded } from './safetensors-writer.js';
 
 export interface ModelToWrite {
@@ -11,6 +13,8 @@ export interface ModelToWrite {
   source: ModelSource;
   /** Under Hugging Face names; a tied head is left out. */
   tensors: Iterable<TensorToWrite>;
+  /** A scratch file of layOutAsFile with exactly these tensors, which becomes the weight file where it can; else they are written. */
+  weightsFile?: Segment | undefined;
   /** Keys of config.json to set; undefined removes one. */
   config?: JsonObject | undefined;
   /** Type in the file for tensors that name none. Default: each tensor's own, f32 for quantized ones. */
@@ -32,7 +36,9 @@ export function writeModelFolder(folder: string, model: ModelToWrite): string[] 
   const tensors = [...model.tensors].map((t) => ({ ...t, dtype: t.dtype ?? model.dtype }));
   let files: string[] = [];
   writeFolderAtomic(folder, { overwrite: model.overwrite, isStale: isWeightFile }, (temporary) => {
-    files = writeSafetensorsSharded(join(temporary, 'model.safetensors'), tensors, { maxShardBytes: model.maxShardBytes });
+    const path = join(temporary, 'model.safetensors');
+    if (model.weightsFile && nameWeights(model.weightsFile, path)) files = [basename(path)];
+    else files = writeSafetensorsSharded(path, tensors, { maxShardBytes: model.maxShardBytes });
     writeFileAtomic(join(temporary, 'config.json'), configJson(configFor(model, tensors)));
     writeSideFiles(temporary, model.source);
   });

@@ -1,5 +1,6 @@
 import { type DType, dtypes, isQuantized } from '../core/dtype.js';
 import { isLinearWeight } from '../core/parameter.js';
+import type { Placement } from '../core/scratch.js';
 import type { Tensor } from '../core/tensor.js';
 import { FinetuneError } from '../native/errors.js';
 import { quantize } from '../native/ops.js';
@@ -23,19 +24,21 @@ export function quantizeType({ quantize, doubleQuantization }: QuantizeSettings)
 }
 
 /**
- * A checkpoint with the linear layers of its blocks quantized while they are read: out of the mapped file into private memory, a
- * row at a time, one tensor after the other. All other tensors stay as they are.
+ * A checkpoint with the linear layers of its blocks quantized while they are read: out of the mapped file into private memory or
+ * scratch files, a row at a time, one tensor after the other. All other tensors stay as they are.
  */
 export class QuantizedWeights implements WeightSource {
   private readonly source: WeightSource;
   private readonly type: QuantizeType;
   private readonly made = new Map<string, Tensor>();
+  private readonly memory: Exclude<Placement, 'dry'>;
   private readonly store = new TensorStore();
 
-  /** Takes the source over: close() closes it. @throws ERR_CONFIG_INVALID for weights that are quantized already */
-  constructor(source: WeightSource, type: QuantizeType) {
+  /** close() closes the source too. @throws ERR_CONFIG_INVALID for weights that are quantized already */
+  constructor(source: WeightSource, type: QuantizeType, memory: Exclude<Placement, 'dry'> = 'weights') {
     this.source = source;
     this.type = type;
+    this.memory = memory;
     for (const name of source.names()) {
       const { dtype, shape, file } = source.info(name);
       if (isLinearWeight(name, shape) && isQuantized(dtype))
@@ -67,7 +70,7 @@ export class QuantizedWeights implements WeightSource {
     if (!isQuantized(dtype)) return this.source.tensor(name);
     const known = this.made.get(name);
     if (known) return known;
-    const y = this.store.allocate(dtype, shape, name);
+    const y = this.store.allocate(dtype, shape, name, this.memory);
     try {
       quantize(new HostContext(), { x: this.source.tensor(name), y });
     } catch (error) {
@@ -99,9 +102,14 @@ export class QuantizedWeights implements WeightSource {
     return this.store.privateBytes() + this.source.privateBytes();
   }
 
-  close(): void {
+  /** Gives back what was quantized; the source stays. */
+  release(): void {
     this.made.clear();
     this.store.close();
+  }
+
+  close(): void {
+    this.release();
     this.source.close();
   }
 }

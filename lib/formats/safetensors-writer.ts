@@ -34,8 +34,7 @@ export interface ShardedOptions extends SafetensorsOptions {
   maxShardBytes?: number | undefined;
 }
 
-interface Planned extends TensorToWrite {
-  storedType: DType;
+interface Planned extends TensorToWrite, StoredTensor {
   bytes: number;
 }
 
@@ -85,7 +84,7 @@ function planned(tensors: Iterable<TensorToWrite>): Planned[] {
     if (names.has(name)) throw new FinetuneError('ERR_INTERNAL', `tensor ${name} was given twice or has a reserved name`);
     names.add(name);
     const storedType = dtype ?? (isQuantized(tensor.dtype) ? 'f32' : tensor.dtype);
-    return { name, tensor, storedType, bytes: bytesOfShape(storedType, tensor.shape) };
+    return { name, tensor, storedType, shape: tensor.shape, bytes: bytesOfShape(storedType, tensor.shape) };
   });
 }
 
@@ -109,25 +108,38 @@ const storageNames = Object.fromEntries(Object.entries(safetensorsDTypes).map(([
 >;
 
 function writePlanned(path: string, tensors: Planned[], options: SafetensorsOptions): void {
-  const width = (t: Planned): number => dtypes[t.storedType].blockBytes;
-  const inOrder = [...tensors].sort((a, b) => width(b) - width(a) || (a.name < b.name ? -1 : 1));
+  const inOrder = inFileOrder(tensors);
   writeFileAtomic(path, (sink) => {
-    sink.write(headerOf(inOrder, options.metadata ?? { format: 'pt' }));
+    sink.write(headerOf(inOrder, options.metadata));
     for (const t of inOrder) writeTensor(sink, t);
   });
 }
 
-function headerOf(tensors: Planned[], metadata: Record<string, string>): Uint8Array {
+/** A tensor as a header describes it. */
+export interface StoredTensor {
+  name: string;
+  storedType: DType;
+  shape: readonly number[];
+}
+
+/** Wide types first, then by name. */
+export function inFileOrder<T extends Omit<StoredTensor, 'shape'>>(tensors: readonly T[]): T[] {
+  const width = (t: T): number => dtypes[t.storedType].blockBytes;
+  return [...tensors].sort((a, b) => width(b) - width(a) || (a.name < b.name ? -1 : 1));
+}
+
+/** Everything before the data of a file with these tensors, in their order; the data begins at a multiple of 64 bytes. */
+export function headerOf(tensors: readonly StoredTensor[], metadata: Record<string, string> = { format: 'pt' }): Uint8Array {
   let offset = 0;
   const entries: [string, unknown][] = [['__metadata__', metadata]];
-  for (const t of tensors) {
-    entries.push([t.name, { dtype: storageNames[t.storedType], shape: t.tensor.shape, data_offsets: [offset, offset + t.bytes] }]);
-    offset += t.bytes;
+  for (const { name, storedType, shape } of tensors) {
+    const end = offset + bytesOfShape(storedType, shape);
+    entries.push([name, { dtype: storageNames[storedType], shape, data_offsets: [offset, end] }]);
+    offset = end;
   }
   const json = Buffer.from(JSON.stringify(Object.fromEntries(entries)), 'utf8');
-  const padded = Math.ceil(json.length / 8) * 8; // the data begins at a multiple of 8
-  const header = Buffer.alloc(8 + padded, ' ');
-  header.writeBigUInt64LE(BigInt(padded), 0);
+  const header = Buffer.alloc(Math.ceil((8 + json.length) / 64) * 64, ' ');
+  header.writeBigUInt64LE(BigInt(header.length - 8), 0);
   json.copy(header, 8);
   return header;
 }

@@ -1,5 +1,6 @@
-import { type DType, dtypes } from '../core/dtype.js';
-import { type MemoryCategory, release, type Segment } from '../core/memory.js';
+import { bytesOfShape, type DType, dtypes } from '../core/dtype.js';
+import { release, type Segment } from '../core/memory.js';
+import type { Placement, ScratchPlace } from '../core/scratch.js';
 import { Tensor } from '../core/tensor.js';
 
 /** Bytes a tensor's address must be a multiple of: its element, or the f16 scale that begins a quantized block. */
@@ -31,9 +32,9 @@ export class TensorStore {
     return copy;
   }
 
-  /** A private tensor, counted and released with the store. */
-  allocate(dtype: DType, shape: readonly number[], name: string, category: MemoryCategory = 'weights'): Tensor {
-    const t = Tensor.allocate(dtype, shape, category, name);
+  /** A tensor in private memory or a scratch file, counted and released with the store. */
+  allocate(dtype: DType, shape: readonly number[], name: string, memory: Exclude<Placement, 'dry'> = 'weights'): Tensor {
+    const t = typeof memory === 'string' ? Tensor.allocate(dtype, shape, memory, name) : scratchTensor(dtype, shape, name, memory);
     this.copies.push(t);
     return t;
   }
@@ -54,6 +55,10 @@ export class TensorStore {
     for (const t of this.copies.splice(0)) t.dispose();
     for (const map of this.maps.splice(0)) release(map);
   }
+}
+
+function scratchTensor(dtype: DType, shape: readonly number[], name: string, { folder, what }: ScratchPlace): Tensor {
+  return new Tensor(folder.map(bytesOfShape(dtype, shape), what), 0, dtype, shape, name);
 }
 
 const chunkBytes = 8 * 2 ** 20;

@@ -25,8 +25,8 @@ export interface TiledSaved {
 
 /**
  * A gated MLP by tiles of `tileRows` rows, forward and backward (Arctic long sequence training, arXiv 2506.13996, section 3.2): what is as
- * wide as the MLP exists for one tile only. Outputs and input gradients have the bits of the whole; weight gradients are summed
- * tile by tile, which rounds them elsewhere. A trained weight needs its whole gradient at once, where the sink keeps none.
+ * wide as the MLP exists for one tile only. Outputs and input gradients have the bits of the whole, dropout included; weight
+ * gradients are summed tile by tile, which rounds them elsewhere. A trained weight needs its whole gradient at once, where the sink keeps none.
  */
 export function forwardTiled(
   { norm, gateUp, down, outputNorm, kind }: MlpLayers,
@@ -133,5 +133,8 @@ function collect(parameters: readonly Parameter[], sink: GradientSink, run: Run,
 function eachTile(rows: number, tileRows: number, run: Run, body: (begin: number, end: number) => void): void {
   const tiles = run.dry ? 1 : Math.ceil(rows / tileRows);
   const begin = (i: number) => Math.ceil((i * rows) / tiles);
-  run.repeat(tiles, (i) => (run.dry ? body(0, Math.min(rows, tileRows)) : body(begin(i), begin(i + 1))));
+  run.repeat(tiles, (i) => {
+    if (run.dry) body(0, Math.min(rows, tileRows));
+    else run.atRow(begin(i), () => body(begin(i), begin(i + 1)));
+  });
 }

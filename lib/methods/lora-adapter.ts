@@ -99,7 +99,7 @@ export class LoraAdapter implements LinearAdapter {
     const d = run.empty('lora.dxd', dx.shape);
     ops.linearBackwardInput(run, { dy: saved.t as Tensor, weight: this.a.value, dx: d });
     ops.scale(run, { x: d, y: d, scale: this.scale });
-    ops.dropout(run, { x: d, residual: dx, y: dx, p: this.dropout, seed: run.randomKey(this.stream) });
+    ops.dropout(run, { x: d, residual: dx, y: dx, ...this.mask(run) });
     run.free(d);
   }
 
@@ -125,10 +125,15 @@ export class LoraAdapter implements LinearAdapter {
     return this.dropout > 0 && run.sink !== undefined;
   }
 
+  // The same for a row whether it is at work alone or with all others.
+  private mask(run: Run) {
+    return { p: this.dropout, seed: run.randomKey(this.stream), firstRow: run.firstRow };
+  }
+
   private dropped(x: Tensor, run: Run): Tensor | undefined {
     if (!this.drops(run)) return undefined;
     const y = run.empty('lora.xd', x.shape);
-    ops.dropout(run, { x, y, p: this.dropout, seed: run.randomKey(this.stream) });
+    ops.dropout(run, { x, y, ...this.mask(run) });
     return y;
   }
 }

@@ -49,7 +49,9 @@ export interface Addon {
   workspaceBytes(device: number, op: number): number;
   allocate(bytes: number, category: number): number;
   map(path: string): { segment: number; bytes: number };
-  mapScratch(path: string, bytes: number): number;
+  mapScratch(path: string, bytes: number, linkable: boolean): number;
+  isLinkable(segment: number): boolean;
+  linkScratch(segment: number, path: string): void;
   release(segment: number): void;
   read(segment: number, offset: number, into: Uint8Array): void;
   write(segment: number, offset: number, from: Uint8Array): void;

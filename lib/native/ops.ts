@@ -949,6 +949,8 @@ export interface DropoutArgs {
   p?: number;
   /** integer, default 0 */
   seed?: number;
+  /** integer, default 0 */
+  firstRow?: number;
 }
 
 export function dropout(context: OpContext, a: DropoutArgs): void {
@@ -957,7 +959,8 @@ export function dropout(context: OpContext, a: DropoutArgs): void {
   setTensor(21, a.y);
   setNumber(30, a.p ?? 0);
   setNumber(31, a.seed ?? 0);
-  run(context, 26, 'dropout', false, 32);
+  setNumber(32, a.firstRow ?? 0);
+  run(context, 26, 'dropout', false, 33);
 }
 
 /** Arguments of gather_rows: native/ops. */

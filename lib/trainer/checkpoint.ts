@@ -182,7 +182,7 @@ function loadTensors(folder: string, file: string, wanted: readonly { name: stri
     if (wrong.length > 0)
       throw new FinetuneError(
         'ERR_CHECKPOINT_MISMATCH',
-        `${path}: ${wrong.slice(0, 5).join('; ')}${wrong.length > 5 ? ` and ${wrong.length - 5} more` : ''}`,
+        `${path}: ${wrong.slice(0, 5).join('; ')}${wrong.length > 5 ? ` and ${wrong.length - 5} more` : ''}. Resume with the settings and the model it was made with`,
         {
           path,
           wrong,

@@ -12,7 +12,10 @@ export interface MemoryPlan {
   quantization: number;
   gradients: number;
   optimizer: number;
-  /** Trained weights, kept gradients, optimizer states and block inputs in scratch files: not counted in `total`. */
+  /**
+   * Weights that are trained or quantized on load, kept gradients, optimizer states and block inputs in scratch files: not counted in
+   * `total`.
+   */
   weightsOffloaded: number;
   gradientsOffloaded: number;
   optimizerOffloaded: number;

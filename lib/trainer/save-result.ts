@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { PlanConfig } from '../config/defaults.js';
 import { freeBytes } from '../core/scratch.js';
@@ -7,31 +7,47 @@ import type { ModelSource } from '../formats/model-source.js';
 import { writeAdapter } from '../formats/peft-adapter.js';
 import { methodOf } from '../methods/index.js';
 import { FinetuneError } from '../native/errors.js';
-import type { Session } from './session.js';
+import { offloadFolder, type Session } from './session.js';
 
 /**
- * Refuses a disk without room for the result: a run should not find that out at its end.
+ * Refuses a disk without room for the result: a run should not find that out at its end. A scratch file that becomes the result
+ * has its room already.
  * @throws ERR_FILE with the bytes that are needed and free
  */
 export function assertRoom(session: Session, config: PlanConfig, out: string): void {
+  if (session.modelFile && deviceOf(offloadFolder(config)) === deviceOf(dirname(resolve(out)))) return;
   const written = methodOf(config.method).peftConfig ? session.trained : [...session.model.parameters()];
   const needed = written.reduce((sum, p) => sum + p.value.bytes, 0);
-  let folder = resolve(out);
-  while (!existsSync(folder) && dirname(folder) !== folder) folder = dirname(folder);
-  const free = freeBytes(folder);
+  const free = freeBytes(existing(out));
   if (free >= needed) return;
   const message = `${out}: the disk is full: the result needs ${needed} bytes, ${free} are free; free some space or choose another place`;
   throw new FinetuneError('ERR_FILE', message, { path: out, requested: needed, free });
 }
 
+/** The folder, or the nearest one above it that exists. */
+function existing(path: string): string {
+  let folder = resolve(path);
+  while (!existsSync(folder) && dirname(folder) !== folder) folder = dirname(folder);
+  return folder;
+}
+
+const deviceOf = (folder: string) => statSync(existing(folder)).dev;
+
+export interface SaveOptions {
+  overwrite: boolean;
+  /** The session trains no more: a scratch file with all weights may become the result. Default false: it is copied. */
+  final?: boolean;
+}
+
 /** Writes what was trained: a PEFT adapter folder, or a complete Hugging Face model folder. */
-export function saveResult(session: Session, source: ModelSource, config: PlanConfig, out: string, options: { overwrite: boolean }): void {
+export function saveResult(session: Session, source: ModelSource, config: PlanConfig, out: string, options: SaveOptions): void {
+  const { overwrite, final = false } = options;
   const adapter = methodOf(config.method).peftConfig?.(session.model, config.method, source.path);
   if (adapter) {
     const tensors = session.trained.map((p) => [p.name, p.value] as [string, typeof p.value]);
-    writeAdapter(out, adapter, tensors, options);
+    writeAdapter(out, adapter, tensors, { overwrite });
   } else {
     const tensors = [...session.model.parameters()].map((p) => ({ name: p.name, tensor: p.value }));
-    writeModelFolder(out, { source, tensors, ...options });
+    writeModelFolder(out, { source, tensors, overwrite, ...(final && { weightsFile: session.modelFile }) });
   }
 }

@@ -1,16 +1,17 @@
 import type { PlanConfig } from '../config/defaults.js';
 import type { DeviceName } from '../core/device.js';
 import { type DType, type FloatType, quantizationBytes } from '../core/dtype.js';
-import { allocate, drySegment, release, type Segment } from '../core/memory.js';
+import { allocate, drySegment, isLinkable, release, type Segment } from '../core/memory.js';
 import { isLinearWeight, type Parameter } from '../core/parameter.js';
 import { Program, type ProgramContext } from '../core/program.js';
 import type { Run } from '../core/run.js';
 import { type Placement, ScratchFolder } from '../core/scratch.js';
 import type { GradientSink } from '../core/sink.js';
 import { Tensor } from '../core/tensor.js';
-import { layoutBytes } from '../core/tensor-block.js';
+import { layOut, layoutBytes } from '../core/tensor-block.js';
 import { HostContext } from '../formats/host-ops.js';
 import { checkWholeBlocks, QuantizedWeights, type QuantizeType, quantizeType } from '../formats/quantized-weights.js';
+import { layOutAsFile } from '../formats/safetensors-scratch.js';
 import type { WeightSource } from '../formats/weights.js';
 import { methodOf } from '../methods/index.js';
 import { materialize } from '../methods/materialize.js';
@@ -99,8 +100,6 @@ export class Session {
     this.config = config;
     this.dry = dry;
     const quantized = quantizeType(config);
-    const weights = options.weights && quantized ? new QuantizedWeights(options.weights, quantized) : options.weights;
-    this.weights = weights;
     this.device = options.device ?? 'cpu';
     this.dtype = options.dtype ?? config.dtype;
     const accumulator = this.dtype === 'f64' ? 'f64' : 'f32';
@@ -108,6 +107,8 @@ export class Session {
       const { offload } = config;
       if (!dry && (offload.weights || offload.gradients || offload.optimizer || offload.activations))
         this.scratch = this.own(new ScratchFolder(offloadFolder(config)), (s) => s.dispose());
+      const weights = options.weights && quantized ? this.quantize(options.weights, quantized) : options.weights;
+      this.weights = weights;
       const provide = provider(weights, dry, { frozenDtype: options.frozenDtype ?? 'bf16', quantized, path: options.model.modelType });
       this.model = this.own(buildCausalLm(options.model, provide, { accumulator, dry }), (m) => m.dispose());
       const { trained: candidates, release: releaseSources } = applyMethod(this.model, config, this.dtype);
@@ -116,13 +117,18 @@ export class Session {
       const { trained } = this.turns;
       this.trained = trained.map((t) => t.parameter);
       this.trainedMemory = this.own(
-        materialize(trained, this.placement('weights', 'trained weights'), new HostContext(this.device)),
+        materialize(
+          trained,
+          this.placement('weights', 'trained weights'),
+          new HostContext(this.device),
+          isModelFile(config) ? layOutAsFile : layOut,
+        ),
         release,
       );
       releaseSources?.();
-      this.frozenBytes = countFrozen(this.model, weights, quantized);
+      this.frozenBytes = countFrozen(this.model, weights, quantized, offload.weights);
       // The trained copies replace all of the checkpoint: its map, and what had to be copied out of it, are of no use any more.
-      if (this.frozenBytes.mapped + this.frozenBytes.private === 0 && !dry) weights?.close();
+      if (this.frozenBytes.mapped + this.frozenBytes.private + this.frozenBytes.offloaded === 0 && !dry) weights?.close();
       const optimizer = makeOptimizer(config.optimizer, { weightDecayOn: options.weightDecayOn ?? 'matrices', accumulator });
       const { seed, stochasticRounding } = config;
       const tracksNorm = config.fusedClip === 'previous';
@@ -138,7 +144,9 @@ export class Session {
       this.norm = config.fusedClip === 'exact' ? this.own(new NormPass(this.trained, dry), (n) => n.dispose()) : undefined;
       this.buffers = this.own(new BatchBuffers(options.capacity, accumulator, dry), (b) => b.dispose());
       this.largestBatch = new BatchBuffers(options.capacity, accumulator, true).full();
-      this.evaluateProgram = new Program({ device: this.device, dtype: this.dtype }, (run) => this.model.loss(this.largestBatch, run));
+      const { device, dtype } = this;
+      const evaluation = { device, dtype, mlpTileRows: config.mlpTileRows };
+      this.evaluateProgram = new Program(evaluation, (run) => this.model.loss(this.largestBatch, run));
       this.largestProgram = this.recordExtremes();
       const { bytes } = this.largestProgram;
       this.arena = this.own(dry ? { id: drySegment, bytes } : allocate(bytes, 'arena'), release);
@@ -149,7 +157,6 @@ export class Session {
       );
     } catch (error) {
       this.releaseAll();
-      if (weights !== options.weights) weights?.close();
       throw error;
     }
   }
@@ -162,8 +169,16 @@ export class Session {
   }
 
   private placement(part: 'weights' | 'gradients' | 'optimizer', what: string): Placement {
-    if (this.dry) return 'dry';
+    return this.dry ? 'dry' : this.place(part, what);
+  }
+
+  private place(part: 'weights' | 'gradients' | 'optimizer', what: string): Exclude<Placement, 'dry'> {
     return this.scratch && this.config.offload[part] ? { folder: this.scratch, what } : part;
+  }
+
+  // What it makes goes with the session, also with one that fails; the source stays with the caller until dispose.
+  private quantize(source: WeightSource, type: QuantizeType): QuantizedWeights {
+    return this.own(new QuantizedWeights(source, type, this.place('weights', 'quantized weights')), (q) => q.release());
   }
 
   /** Bytes by category. */
@@ -173,13 +188,13 @@ export class Session {
     const gradients = (this.accumulate ?? this.norm)?.bytes ?? 0;
     const optimizer = this.state.bytes;
     const offloaded = {
-      weightsOffloaded: offload.weights ? weights : 0,
+      weightsOffloaded: (offload.weights ? weights : 0) + this.frozenBytes.offloaded,
       gradientsOffloaded: offload.gradients ? gradients : 0,
       optimizerOffloaded: offload.optimizer ? optimizer : 0,
       activationsOffloaded: this.inputs.bytes,
     };
     const parts = {
-      weights: weights - offloaded.weightsOffloaded + this.frozenBytes.private,
+      weights: (offload.weights ? 0 : weights) + this.frozenBytes.private,
       gradients: gradients - offloaded.gradientsOffloaded,
       optimizer: optimizer - offloaded.optimizerOffloaded,
       arena: this.arena.bytes,
@@ -195,6 +210,14 @@ export class Session {
       ...this.largestProgram.atPeak,
       total: Object.values(parts).reduce((a, b) => a + b, 0),
     };
+  }
+
+  /** The scratch file that holds exactly the model's weights as a safetensors file, where there is one that can be named. */
+  get modelFile(): Segment | undefined {
+    const { trainedMemory } = this;
+    if (!isModelFile(this.config) || !isLinkable(trainedMemory)) return undefined;
+    for (const { value } of this.model.parameters()) if (value.segment !== trainedMemory) return undefined;
+    return trainedMemory;
   }
 
   /** Highest byte of the arena in use so far: equals the plan once the largest batch has run. */
@@ -402,8 +425,13 @@ export class Session {
   }
 }
 
+// Weights in a scratch file are laid out as the result will be, unless the result is an adapter.
+function isModelFile({ offload, method }: PlanConfig): boolean {
+  return offload.weights && !methodOf(method).peftConfig;
+}
+
 /** Where scratch files go. @throws ERR_CONFIG_INVALID where nothing says so */
-function offloadFolder({ offload, out }: PlanConfig): string {
+export function offloadFolder({ offload, out }: PlanConfig): string {
   const folder = offload.dir ?? out;
   if (folder !== undefined) return folder;
   throw new FinetuneError(
@@ -450,16 +478,27 @@ function applyMethod(model: CausalLm, { method: config, seed }: PlanConfig, dtyp
 interface FrozenBytes {
   mapped: number;
   private: number;
+  /** Quantized on load into scratch files. */
+  offloaded: number;
   /** Of mapped and of private: scales and minima of quantized blocks. */
   scalesMapped: number;
   scalesPrivate: number;
 }
 
-function countFrozen(model: CausalLm, weights: WeightSource | undefined, quantized: QuantizeType | undefined): FrozenBytes {
-  const bytes = { mapped: 0, private: 0, scalesMapped: 0, scalesPrivate: 0 };
+function countFrozen(
+  model: CausalLm,
+  weights: WeightSource | undefined,
+  quantized: QuantizeType | undefined,
+  offload: boolean,
+): FrozenBytes {
+  const bytes = { mapped: 0, private: 0, offloaded: 0, scalesMapped: 0, scalesPrivate: 0 };
   for (const p of model.parameters()) {
     if (p.trainable) continue;
     const { dtype, shape } = p.value;
+    if (offload && dtype === quantized) {
+      bytes.offloaded += p.value.bytes;
+      continue;
+    }
     const isPrivate = weights ? weights.has(p.name) && weights.info(p.name).isCopied : dtype === quantized;
     bytes[isPrivate ? 'private' : 'mapped'] += p.value.bytes;
     bytes[isPrivate ? 'scalesPrivate' : 'scalesMapped'] += quantizationBytes(dtype, shape);

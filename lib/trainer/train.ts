@@ -199,7 +199,7 @@ function runSteps(config: TrainConfig, prepared: Prepared, hooks: TrainHooks): T
 
   if (status !== 'stopped') {
     if (evaluation.keepBest && state.bestStep !== undefined && state.bestStep !== state.step) checkpoints.loadBest(session, state);
-    saveResult(session, source, config, config.out, { overwrite: true });
+    saveResult(session, source, config, config.out, { overwrite: true, final: true });
   }
   const result: TrainResult = {
     status,

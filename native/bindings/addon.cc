@@ -240,14 +240,30 @@ Napi::Value map(const Napi::CallbackInfo& info) {
   });
 }
 
-// mapScratch(path, bytes): a writable segment kept by a file without a name.
+// mapScratch(path, bytes, linkable): a writable segment kept by a file without a name.
 Napi::Value map_scratch_file(const Napi::CallbackInfo& info) {
   return guard(info.Env(), [&]() -> Napi::Value {
     const double bytes = info[1].As<Napi::Number>().DoubleValue();
     if (!(bytes > 0 && bytes <= 9007199254740992.0)) fail("ERR_SHAPE", "a scratch file's bytes must be 1 to 2^53");
-    const SegmentId id = map_scratch(info[0].As<Napi::String>().Utf8Value(), static_cast<size_t>(bytes));
+    const SegmentId id =
+        map_scratch(info[0].As<Napi::String>().Utf8Value(), static_cast<size_t>(bytes), info[2].As<Napi::Boolean>().Value());
     instance(info.Env()).segments.insert(id);
     return Napi::Number::New(info.Env(), static_cast<double>(id));
+  });
+}
+
+// isLinkable(segment): whether linkScratch can name its file.
+Napi::Value can_link(const Napi::CallbackInfo& info) {
+  return guard(info.Env(), [&]() -> Napi::Value {
+    return Napi::Boolean::New(info.Env(), is_linkable(info[0].As<Napi::Number>().Int64Value()));
+  });
+}
+
+// linkScratch(segment, path): the file of a scratch segment gets a name.
+Napi::Value link(const Napi::CallbackInfo& info) {
+  return guard(info.Env(), [&]() -> Napi::Value {
+    link_scratch(info[0].As<Napi::Number>().Int64Value(), info[1].As<Napi::String>().Utf8Value());
+    return info.Env().Undefined();
   });
 }
 
@@ -343,6 +359,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("allocate", Napi::Function::New(env, allocate));
   exports.Set("map", Napi::Function::New(env, map));
   exports.Set("mapScratch", Napi::Function::New(env, map_scratch_file));
+  exports.Set("isLinkable", Napi::Function::New(env, can_link));
+  exports.Set("linkScratch", Napi::Function::New(env, link));
   exports.Set("release", Napi::Function::New(env, release));
   exports.Set("read", Napi::Function::New(env, copy<false>));
   exports.Set("write", Napi::Function::New(env, copy<true>));

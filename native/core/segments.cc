@@ -29,6 +29,7 @@ struct Slot {
   size_t bytes = 0;
   SegmentCategory category = SegmentCategory::other;
   bool used = false, mapped = false, writable = true;
+  int fd = -1;  // of a scratch file that can still be named
   int64_t generation = 0;
 };
 
@@ -91,6 +92,18 @@ int reserve(int fd, size_t bytes) {
   return result;
 #endif
 }
+
+// A file in the folder of `path` that never had a name and can be given one, or -1.
+int open_nameless(const std::string& path) {
+#if defined(O_TMPFILE)
+  const size_t slash = path.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  return open(folder.c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, 0666);
+#else
+  (void)path;
+  return -1;
+#endif
+}
 #endif
 
 SegmentId insert(Table& t, char* data, size_t bytes, SegmentCategory category) {
@@ -110,6 +123,7 @@ SegmentId insert(Table& t, char* data, size_t bytes, SegmentCategory category) {
   s.category = category;
   s.mapped = mapped;
   s.writable = category != SegmentCategory::mapped;
+  s.fd = -1;
   s.used = true;
   const int c = static_cast<int>(category);
   t.statistics.current[c] += static_cast<int64_t>(bytes);
@@ -174,14 +188,19 @@ SegmentId map_file(const std::string& path) {
   return insert(t, static_cast<char*>(data), bytes, SegmentCategory::mapped);
 }
 
-SegmentId map_scratch(const std::string& path, size_t bytes) {
+SegmentId map_scratch(const std::string& path, size_t bytes, bool linkable) {
 #if defined(_WIN32)
   (void)bytes;
+  (void)linkable;
   fail("ERR_FILE", path + ": scratch files are not supported on Windows");
 #else
-  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (fd < 0) fail("ERR_FILE", path + ": cannot be made: " + std::strerror(errno));
-  unlink(path.c_str());
+  int fd = open_nameless(path);
+  if (fd < 0) {
+    linkable = false;
+    fd = open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0) fail("ERR_FILE", path + ": cannot be made: " + std::strerror(errno));
+    unlink(path.c_str());
+  }
   const int reserved = reserve(fd, bytes);
   if (reserved != 0) {
     close(fd);
@@ -189,11 +208,39 @@ SegmentId map_scratch(const std::string& path, size_t bytes) {
   }
   void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   const int error = errno;
-  close(fd);
+  if (!linkable || data == MAP_FAILED) close(fd);
   if (data == MAP_FAILED) fail("ERR_FILE", path + ": cannot be mapped: " + std::strerror(error));
   Table& t = table();
   std::lock_guard<std::mutex> lock(t.mutex);
-  return insert(t, static_cast<char*>(data), bytes, SegmentCategory::offloaded);
+  const SegmentId id = insert(t, static_cast<char*>(data), bytes, SegmentCategory::offloaded);
+  if (linkable) find(t, id).fd = fd;
+  return id;
+#endif
+}
+
+bool is_linkable(SegmentId id) {
+  Table& t = table();
+  std::lock_guard<std::mutex> lock(t.mutex);
+  return find(t, id).fd >= 0;
+}
+
+void link_scratch(SegmentId id, const std::string& path) {
+#if defined(O_TMPFILE)
+  Slot s;
+  {
+    Table& t = table();
+    std::lock_guard<std::mutex> lock(t.mutex);
+    s = find(t, id);
+  }
+  if (s.fd < 0) fail("ERR_FILE", path + ": a scratch file of this file system cannot be named");
+  // Without privileges a file is named by the link that the system keeps of the descriptor.
+  const std::string descriptor = "/proc/self/fd/" + std::to_string(s.fd);
+  if (msync(s.data, s.bytes, MS_SYNC) != 0 || fsync(s.fd) != 0 ||
+      linkat(AT_FDCWD, descriptor.c_str(), AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW) != 0)
+    fail("ERR_FILE", path + ": cannot be named: " + std::strerror(errno));
+#else
+  (void)id;
+  fail("ERR_FILE", path + ": scratch files cannot be named on this system");
 #endif
 }
 
@@ -206,6 +253,7 @@ void release_segment(SegmentId id) {
     UnmapViewOfFile(s.data);
 #else
     munmap(s.data, s.bytes);
+    if (s.fd >= 0) close(s.fd);
 #endif
   } else {
     free_pages(s.data, s.bytes == 0 ? 1 : s.bytes);

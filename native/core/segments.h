@@ -21,10 +21,14 @@ struct SegmentView {
 SegmentId allocate_segment(size_t bytes,
                            SegmentCategory category);  // zero-filled, 64-byte aligned; throws ERR_OUT_OF_MEMORY
 SegmentId map_file(const std::string& path);           // read-only; throws ERR_FILE
-// Zero-filled and writable, kept by a new file at `path` that has no name any more when this returns: however the process
-// ends, the system takes its space back. All of it is reserved here, so that no later write finds the disk full; throws
-// ERR_FILE.
-SegmentId map_scratch(const std::string& path, size_t bytes);
+// Zero-filled and writable, kept by a new file in the folder of `path` that has no name when this returns: however the
+// process ends, the system takes its space back. All of it is reserved here, so that no later write finds the disk full;
+// throws ERR_FILE. linkable: for link_scratch, which takes a file descriptor.
+SegmentId map_scratch(const std::string& path, size_t bytes, bool linkable = false);
+// Whether link_scratch can name the file: made for it, where the file system has files without a name (Linux: O_TMPFILE).
+bool is_linkable(SegmentId id);
+// Flushes a scratch file to its disk and gives it the new name `path` there; it stays mapped. Throws ERR_FILE.
+void link_scratch(SegmentId id, const std::string& path);
 void release_segment(SegmentId id);  // throws ERR_DISPOSED when already released
 SegmentView segment(SegmentId id);   // throws ERR_DISPOSED
 

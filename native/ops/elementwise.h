@@ -71,12 +71,13 @@ struct Scale {
 };
 
 // Inverted dropout (Srivastava et al. 2014): y = x / (1 - p) where uniform(seed, element index) >= p, else 0. [+ residual]
-// The mask is never stored: forward and backward pass the same seed. y may alias x or residual.
+// The mask is never stored: forward and backward pass the same seed. Elements count from row -first_row: x may be rows of a
+// larger tensor, whose mask it gets a part of. y may alias x or residual.
 struct Dropout {
   static constexpr const char* kName = "dropout";
   Tensor x, residual, y;
   double p = 0;
-  int64_t seed = 0;
+  int64_t seed = 0, first_row = 0;
   template <class V>
   void fields(V& v) {
     v.tensor("x", Access::in, x);
@@ -84,6 +85,7 @@ struct Dropout {
     v.tensor("y", Access::out, y);
     v.real("p", p);
     v.integer("seed", seed);
+    v.integer("firstRow", first_row);
   }
   void check() const {
     check::float_type(kName, "x", x);
@@ -94,6 +96,7 @@ struct Dropout {
       check::same_shape(kName, "residual", residual, "x", x);
     }
     check::that(p >= 0 && p < 1, kName, "p", "in [0, 1)");
+    check::that(first_row >= 0, kName, "firstRow", "at least 0");
   }
 };
 

@@ -111,10 +111,30 @@ TEST(segments, scratch_files_are_zeroed_writable_and_have_no_name) {
   CHECK(current(SegmentCategory::offloaded) == 10000 && memory_statistics().heap_current == heap);
   release_segment(id);
   CHECK(current(SegmentCategory::offloaded) == 0);
-  CHECK(error_code([&] { map_scratch(taken.path, 10); }) == "ERR_FILE");  // exists already
   CHECK(error_code([&] { map_scratch(taken.path + "/no/folder", 10); }) == "ERR_FILE");
   CHECK(error_code([&] { map_scratch(path, size_t{1} << 60); }) == "ERR_FILE");
   CHECK(access(path.c_str(), F_OK) != 0);
+}
+
+TEST(segments, scratch_files_can_be_named_once_written) {
+  const TemporaryFile taken("x");
+  const std::string path = taken.path + ".named";
+  const SegmentId id = map_scratch(taken.path + ".scratch", 5000, true);
+  std::memset(segment(id).data, 7, 5000);
+  if (is_linkable(id)) {
+    CHECK(error_code([&] { link_scratch(id, taken.path); }) == "ERR_FILE");  // exists already
+    link_scratch(id, path);
+    const SegmentId read = map_file(path);
+    CHECK(segment(read).bytes == 5000 && segment(read).data[4999] == 7);
+    release_segment(read);
+    std::remove(path.c_str());
+  } else {
+    CHECK(error_code([&] { link_scratch(id, path); }) == "ERR_FILE");
+  }
+  release_segment(id);
+  const SegmentId heap = allocate_segment(64, SegmentCategory::other);
+  CHECK(!is_linkable(heap) && error_code([&] { link_scratch(heap, path); }) == "ERR_FILE");
+  release_segment(heap);
 }
 
 TEST(segments, threads_may_allocate_at_once) {

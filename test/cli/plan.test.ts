@@ -33,10 +33,11 @@ describe('plan', () => {
     const planFit = (config: PlanConfigInput, bytes: number) => {
       limit = bytes;
       return [
-        { config, plan: report },
+        { config, plan: report, reasons: [] },
         {
           config: { ...config, checkpointing: 'block' as const, method: { type: 'lora' as const, rank: 8 } },
           plan: { ...report, checkpointing: 'block' as const },
+          reasons: ['checkpointing block: slower', 'method lora: adapters'],
         },
       ];
     };

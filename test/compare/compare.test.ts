@@ -99,7 +99,7 @@ describe('the ladder', () => {
 });
 
 describe('the formats', () => {
-  const measured = { total: named('full, lomo').bytes?.total ?? 0, resident: 5 << 20, tokensPerSecond: 123.4 };
+  const measured = { total: named('full, lomo').bytes?.total ?? 0, offloaded: 0, resident: 5 << 20, tokensPerSecond: 123.4 };
   const loss = { before: 2.5, after: 1.25, steps: 7 };
   const shown: ComparisonRow[] = [
     { ...named('full, lomo'), measured: { ...measured, loss }, peer: { resident: 9 << 20, tokensPerSecond: 99 } },

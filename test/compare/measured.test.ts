@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { agrees, comparisonColumns } from '../../lib/compare/columns.js';
 import { measuredRow } from '../../lib/compare/measured.js';
@@ -6,6 +7,7 @@ import { resolvePlanConfig } from '../../lib/config/resolve.js';
 import { demoData, demoModel } from '../../lib/demo.js';
 import { planCompare } from '../../lib/index.js';
 import { loadMeasuredData, type Measurement, measureTraining } from '../../lib/trainer/measure.js';
+import { temporaryFolder } from '../trainer/training.js';
 
 const rows = planCompare({ model: demoModel, batchSize: 2, maxLength: 96 });
 const find = (name: string) => rows.find((row) => row.name === name && row.checkpointing === 'block') as ComparisonRow;
@@ -30,11 +32,30 @@ it('a run that took something else than planned is not shown as planned', () => 
   const row = find('full, adamw');
   const plan = row.plan as NonNullable<typeof row.plan>;
   const { total, arena } = plan.bytes;
-  const measurement = (measuredBytes: number, arenaBytes: number) =>
-    measuredRow(row, { plan, measuredBytes, arenaBytes, tokensPerSecond: 1, losses: [] } as unknown as Measurement);
+  const measurement = (measuredBytes: number, arenaBytes: number, offloadedBytes = 0) =>
+    measuredRow(row, { plan, measuredBytes, offloadedBytes, arenaBytes, tokensPerSecond: 1, losses: [] } as unknown as Measurement);
   expect(agrees(measurement(total, arena))).toBe(true);
   expect(agrees(measurement(total + 1, arena))).toBe(false);
+  expect(agrees(measurement(total, arena, 64))).toBe(false);
   const less = measurement(total, arena - 64);
   expect(agrees(less)).toBe(false);
   expect(less.measured?.total).toBe(total - 64);
+});
+
+it('the last rung of the ladder, streamed: planned = measured, private and in scratch files, with the losses of the one before', () => {
+  // A model whose rows are whole blocks.
+  const model = join(import.meta.dirname, '..', 'fixtures', 'quantized', 'plain');
+  const [before, streamed] = planCompare({ model, batchSize: 2, maxLength: 32 }).slice(-2) as [ComparisonRow, ComparisonRow];
+  const dir = temporaryFolder();
+  const run = ({ config }: ComparisonRow) =>
+    measureTraining(resolvePlanConfig({ ...config, ...(config.offload && { offload: { ...config.offload, dir } }) }), 2);
+  const measurement = run(streamed);
+  expect(streamed.name).toBe('+ streamed');
+  expect(agrees(measuredRow(streamed, measurement))).toBe(true);
+  expect(measurement.losses).toEqual(run(before).losses);
+  // Nothing private is left but what a step works with.
+  const { total, offloaded, weights, optimizer, activations, workspace, batch } = streamed.bytes as NonNullable<typeof streamed.bytes>;
+  expect([weights, optimizer]).toEqual([0, 0]);
+  expect(total).toBe(activations + workspace + batch);
+  expect(offloaded).toBeGreaterThan((before.bytes?.weights ?? 0) + (before.bytes?.quantization ?? 0));
 });

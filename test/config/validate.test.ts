@@ -60,7 +60,6 @@ describe('refused combinations say what to use instead', () => {
     ['recomputation by budget without a budget', { checkpointing: 'auto' }, 'checkpointing', /memoryLimit.*set it/],
     ['block inputs offloaded where there are none', { offload: { activations: true } }, 'offload.activations', /checkpointing to block/],
     ['gradients offloaded that nobody keeps', { optimizer: fusedAdamw, offload: { gradients: true } }, 'offload.gradients', /drop it/],
-    ['tiles of rows with dropout', { method: { type: 'lora', dropout: 0.1 }, mlpTileRows: 64 }, 'mlpTileRows', /method\.dropout to 0/],
     ['BAdam with LoRA', { optimizer: { type: 'badam' } }, 'optimizer.type', /use adamw with lora, or method full/],
     ['LISA with LoRA', { optimizer: { type: 'lisa' } }, 'optimizer.type', /use adamw with lora, or method full/],
     [

@@ -54,6 +54,10 @@ describe('bounds of published figures, in GiB', () => {
     expect(bytes.weightsMapped / head).toBeCloseTo(2, 2);
     expect(bytes.total / GiB).toBeLessThanOrEqual(6.9);
     expect((bytes.total + head) / GiB).toBeLessThanOrEqual(6.9);
+    // Everything, with the embedding's table as a whole: by the inputs of every fourth block only.
+    const grouped = bytesOf('llama-3.1-8b', { ...batch, quantize: 'nf4', method: { type: 'lora', rank }, checkpointing: 4 });
+    expect(grouped.weightsMapped).toBe(bytes.weightsMapped);
+    expect((grouped.total + grouped.weightsMapped) / GiB).toBeLessThanOrEqual(6.9);
   });
 
   it('full training of Llama-3.1-8B, 2 x 2048: 18.9 in torchtune, whose states are paged', () => {

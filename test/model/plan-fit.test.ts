@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { demoModel } from '../../lib/demo.js';
 import { type PlanConfigInput, plan, planFit } from '../../lib/index.js';
 import { hasShared, sharedPath } from '../shared.js';
 
@@ -9,7 +10,7 @@ describe.skipIf(!hasShared)('planFit', () => {
 
   it('gives back what was asked for where it fits', () => {
     const asked = plan(lora);
-    expect(planFit(lora, asked.bytes.total)).toEqual([{ config: lora, plan: asked }]);
+    expect(planFit(lora, asked.bytes.total)).toEqual([{ config: lora, plan: asked, reasons: [] }]);
   });
 
   it.each([
@@ -52,7 +53,8 @@ describe.skipIf(!hasShared)('planFit', () => {
   it('offers fused and adapter training where full training does not fit', () => {
     const { weights } = plan(full).bytes;
     const proposals = planFit({ ...full, batchSize: 1, maxLength: 128 }, 4 * weights);
-    const optimizers = proposals.map(({ plan: p }) => `${p.method} ${p.optimizer} ${p.fused}`);
+    const inMemory = proposals.filter(({ config }) => !config.offload);
+    const optimizers = inMemory.map(({ plan: p }) => `${p.method} ${p.optimizer} ${p.fused}`);
     expect(optimizers).not.toContain('full adamw false');
     expect(optimizers).toContain('full lomo true');
     for (const { config } of proposals.filter(({ plan: p }) => p.optimizer === 'lomo'))
@@ -62,5 +64,46 @@ describe.skipIf(!hasShared)('planFit', () => {
   it('is empty where nothing fits, and refuses a limit that is none', () => {
     expect(planFit(lora, 1000)).toEqual([]);
     expect(() => planFit(lora, Number.NaN)).toThrow(expect.objectContaining({ code: 'ERR_CONFIG_INVALID' }));
+  });
+});
+
+describe('planFit with tiles and scratch files', () => {
+  const asked: PlanConfigInput = { model: demoModel, batchSize: 1, maxLength: 256, dtype: 'bf16', checkpointing: 2 };
+  const total = (change: Partial<PlanConfigInput>) => plan({ ...asked, ...change }).bytes.total;
+  const isOffloaded = ({ config }: { config: PlanConfigInput }) => config.offload !== undefined;
+
+  it('proposes tiles where nothing else keeps the length, last, and says why', () => {
+    const tiled = total({ mlpTileRows: 128 });
+    expect(tiled).toBeLessThan(total({}));
+    const proposals = planFit(asked, tiled);
+    expect(proposals[0]?.config.mlpTileRows).toBeUndefined();
+    const last = proposals.at(-1);
+    expect(last).toEqual({ config: { ...asked, mlpTileRows: 128 }, plan: plan({ ...asked, mlpTileRows: 128 }), reasons: last?.reasons });
+    expect(last?.reasons).toEqual([expect.stringMatching(/^mlpTileRows 128: .*same losses/)]);
+    // What costs more than tiles and gives no more is left out.
+    expect(proposals.some(isOffloaded)).toBe(false);
+  });
+
+  it.each<[string, Partial<PlanConfigInput>, object]>([
+    ['lora', { optimizer: { type: 'adamw', fused: true } }, { activations: true, optimizer: true, weights: true }],
+    ['full', { method: { type: 'full' } }, { activations: true, optimizer: true, gradients: true, weights: true }],
+    ['full, lomo', { method: { type: 'full' }, optimizer: { type: 'lomo' } }, { activations: true, optimizer: true, weights: true }],
+  ])('%s: block inputs go to scratch files first, weights last', (_name, settings, all) => {
+    const common = { ...settings, mlpTileRows: 128 };
+    const steps = [{ activations: true }, { activations: true, optimizer: true, ...('gradients' in all && { gradients: true }) }, all];
+    for (const offload of steps) {
+      const limit = total({ ...common, offload });
+      const proposals = planFit({ ...asked, ...settings }, limit);
+      const kept = proposals.find(
+        (p) => isOffloaded(p) && p.config.maxLength === 256 && p.plan.method === (settings.method?.type ?? 'lora'),
+      );
+      for (const { plan: p, config } of proposals) expect([p.bytes.total <= limit, plan(config)]).toEqual([true, p]);
+      // A step that gives nothing for this optimizer is not proposed over the one before.
+      const cheaper = steps.slice(0, steps.indexOf(offload)).find((s) => total({ ...common, offload: s }) <= limit);
+      expect(kept?.config.offload).toEqual(cheaper ?? offload);
+      expect(kept?.reasons.filter((r) => r.startsWith('offload.')).length).toBe(
+        Object.keys(cheaper ?? offload).filter((k) => k !== 'gradients').length,
+      );
+    }
   });
 });

@@ -94,10 +94,15 @@ export const suites: OpSuite[] = [
         seed: 9007199254740991,
       })),
       { name: 'p 0', args: { x: tensor('f32', [3, 5]), y: tensor('f32', [3, 5], { alias: 'x' }), p: 0 } },
+      {
+        name: 'rows of a larger tensor',
+        args: { x: tensor('bf16', [3, 37]), y: tensor('bf16', [3, 37]), p: 0.4, seed: 5, firstRow: 1000003 },
+      },
     ],
     bench: bench({ x: tensor('f32', big), y: tensor('f32', big), p: 0.1, seed: 1 }),
-    naive({ x, residual }, { p = 0, seed = 0 }, f) {
-      const kept = (i: number): number => (counterUniform(seed, i) >= p ? f((x as Matrix).get(i) * f(1 / (1 - p))) : 0);
+    naive({ x, residual }, { p = 0, seed = 0, firstRow = 0 }, f) {
+      const first = firstRow * (x as Matrix).cols;
+      const kept = (i: number): number => (counterUniform(seed, first + i) >= p ? f((x as Matrix).get(i) * f(1 / (1 - p))) : 0);
       return { y: map(x as Matrix, (i) => (residual ? f(kept(i) + residual.get(i)) : kept(i))) };
     },
   },

@@ -75,7 +75,11 @@ describe.each(Object.entries(trainings))('%s, offloaded', (_name, settings) => {
       // What goes to the disk leaves private memory. Of block inputs the arena can hold one by one what it held together.
       const kept = plan.total + plan.offloaded;
       if (chosen === all || 'activations' in chosen) expect(plan.total).toBeLessThan(inMemory.total);
-      else expect(kept).toBe(inMemory.total);
+      else if ('weights' in chosen && settings.method === full) {
+        // Tensors lie as in the result: behind a header, and without the gaps that align them.
+        expect(plan.total).toBe(inMemory.total - inMemory.weights);
+        expect(Math.abs(plan.offloaded - inMemory.weights)).toBeLessThan(8192);
+      } else expect(kept).toBe(inMemory.total);
     }
     source.weights?.close();
     expect(readdirSync(dir)).toEqual([]);

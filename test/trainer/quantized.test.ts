@@ -1,4 +1,5 @@
 // Training beside quantized weights: what is planned, what is learned, and what comes back.
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { resolveConfig, resolvePlanConfig } from '../../lib/config/resolve.js';
@@ -7,8 +8,10 @@ import { openModel } from '../../lib/formats/model-source.js';
 import { QuantizedWeights } from '../../lib/formats/quantized-weights.js';
 import type { WeightSource } from '../../lib/formats/weights.js';
 import { loadModel, plan } from '../../lib/index.js';
+import { readModelConfig } from '../../lib/models/index.js';
 import { measureTraining } from '../../lib/trainer/measure.js';
 import { planRun } from '../../lib/trainer/plan.js';
+import { Session } from '../../lib/trainer/session.js';
 import { runTraining } from '../../lib/trainer/train.js';
 import { fileIn, temporaryFolder } from '../formats/temporary.js';
 import { fixturePath } from '../parity/fixture.js';
@@ -107,6 +110,29 @@ it('measured, as bench:memory does', () => {
   expect(losses.every(Number.isFinite)).toBe(true);
 });
 
+it.each(['nf4', 'int8'] as const)('%s blocks in scratch files: the same bits, and the planned bytes', (quantize) => {
+  const dir = temporaryFolder();
+  const batch = sampleBatch();
+  const run = (offload?: Settings['offload']) => {
+    const before = memoryStatistics();
+    const session = openSession(fixture('plain'), { ...lora, quantize, ...(offload && { offload }) }, [batch], product);
+    const bytes = session.plan();
+    const after = memoryStatistics();
+    expect(after.heapCurrent - before.heapCurrent).toBe(bytes.total);
+    expect(after.current.offloaded - before.current.offloaded).toBe(bytes.offloaded);
+    const losses = [1, 2].map((step) => session.step([batch], step, 1e-2).loss);
+    session.dispose();
+    expect(memoryStatistics().current).toEqual(before.current);
+    return { bytes, losses };
+  };
+  const [kept, offloaded] = [run(), run({ weights: true, dir })];
+  expect(offloaded.losses).toEqual(kept.losses);
+  expect(offloaded.bytes).toMatchObject({ weights: 0, quantization: 0, weightsOffloaded: kept.bytes.weights });
+  expect(readdirSync(dir)).toEqual([]);
+  const { bytes } = plan({ model: fixture('plain'), ...lora, quantize, offload: { weights: true } });
+  expect(bytes).toMatchObject({ weights: 0, weightsOffloaded: kept.bytes.weights });
+});
+
 it('a bare configuration is planned as the model is', () => {
   const settings = { ...lora, quantize: 'nf4' as const, maxLength: 32, batchSize: 2 };
   const folder = temporaryFolder();
@@ -172,6 +198,36 @@ describe('refused', () => {
     await runTraining(config, { emit: () => {}, shouldStop: () => false });
     await using model = await loadModel({ path: fixture('nf4'), adapter });
     await expect(model.merge(join(folder, 'merged'), { base: 'original' })).rejects.toThrow(/was not quantized on load/);
+  });
+
+  it('a session that is refused leaves the weights to whoever opened them', () => {
+    const before = memoryStatistics().current;
+    const source = openModel(fixture('plain'));
+    const weights = source.weights as WeightSource;
+    const ways: [Settings, RegExp][] = [
+      [{ method: { type: 'lora', targets: ['nothing'] } }, /nothing/],
+      [{ method: { type: 'lora', targets: ['nothing'] }, quantize: 'nf4' }, /nothing/],
+      [{ method: { type: 'lora', trainLastLayers: 99 }, quantize: 'int8' }, /blocks/],
+    ];
+    for (const [settings, reason] of ways)
+      for (const dry of [true, false]) {
+        const config = resolvePlanConfig({ model: source.path, ...settings });
+        const model = readModelConfig(source.config);
+        const capacity = { tokens: 8, sequences: 1, labelTokens: 8 };
+        expect(() => new Session({ config, model, weights, capacity, dry })).toThrow(reason);
+        // A tensor that was not looked at yet, and the same session without the mistake.
+        expect(weights.tensor('model.norm.weight').readBytes().length).toBeGreaterThan(0);
+        const good = new Session({
+          config: resolvePlanConfig({ model: source.path, ...lora, quantize: config.quantize }),
+          model,
+          weights,
+          capacity,
+          dry: true,
+        });
+        expect(good.plan().total).toBeGreaterThan(0);
+      }
+    weights.close();
+    expect(memoryStatistics().current).toEqual(before);
   });
 
   it('full training of quantized weights', () => {

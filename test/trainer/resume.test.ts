@@ -1,6 +1,7 @@
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import type { TrainConfigInput } from '../../lib/config/schema.js';
 import { fixturePath } from '../parity/fixture.js';
 import { type Settings, trainings } from './sessions.js';
 import { smallRun, temporaryFolder, trainHere } from './training.js';
@@ -82,6 +83,30 @@ describe('checkpoints', () => {
       code: 'ERR_CHECKPOINT_MISMATCH',
       message: expect.stringMatching(/method was .*rank.*learningRate was 0.01, now 0.005/s),
     });
+  });
+
+  it.each<[string, Partial<TrainConfigInput>, RegExp]>([
+    ['of another optimizer', { optimizer: { type: 'lion' } }, /is missing.*Resume with the settings/],
+    ['in another type', { optimizer: { type: 'adamw', stateDtype: 'bf16' } }, /is bf16 .*, wanted f32 .*Resume with the settings/],
+    ['of another shape', { method: { type: 'lora', rank: 3 } }, /\[3,\d+\], wanted f32 \[16,\d+\].*Resume with the settings/],
+  ])('refuses states %s, though the rest of the checkpoint fits', async (_name, settings, reason) => {
+    const [folder, elsewhere] = [temporaryFolder(), temporaryFolder()];
+    const { result } = await trainHere(smallRun(folder), 2);
+    const other = await trainHere(smallRun(elsewhere, { ...settings, learningRate: 1e-3 }), 2);
+    const states = (checkpoint: string | undefined) => join(checkpoint as string, 'optimizer.safetensors');
+    cpSync(states(other.result.checkpoint), states(result.checkpoint));
+    const resumed = trainHere(smallRun(folder, { resume: result.checkpoint as string }));
+    await expect(resumed).rejects.toMatchObject({ code: 'ERR_CHECKPOINT_MISMATCH', message: expect.stringMatching(reason) });
+  });
+
+  it('refuses an optimizer, by its name, and states of another type', async () => {
+    const folder = temporaryFolder();
+    const { result } = await trainHere(smallRun(folder), 2);
+    for (const optimizer of [{ type: 'lion' }, { type: 'adamw', stateDtype: '8bit' }] as const) {
+      const run = trainHere(smallRun(folder, { resume: result.checkpoint as string, optimizer }));
+      const message = expect.stringMatching(/optimizer was .*adamw.*, now .*(lion|8bit)/);
+      await expect(run).rejects.toMatchObject({ code: 'ERR_CHECKPOINT_MISMATCH', message });
+    }
   });
 
   it('refuses other data', async () => {

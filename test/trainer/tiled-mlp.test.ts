@@ -16,6 +16,7 @@ describe.each(models)('the MLP of %s in tiles', (model) => {
     ['every weight', { method: full, checkpointing: 'block' }],
     ['lora', { method: { type: 'lora', rank: 4 } }],
     ['lora on down_proj', { method: { type: 'lora', rank: 3, targets: ['down_proj'] }, checkpointing: 'block' }],
+    ['lora with dropout', { method: { type: 'lora', rank: 4, dropout: 0.3 }, checkpointing: 'block' }],
   ])('has the loss and the gradients of the whole in float64: %s', (_name, settings) => {
     const gradients = (mlpTileRows?: number) => {
       const session = openSession(fixturePath(model), { ...settings, ...(mlpTileRows && { mlpTileRows }) }, [longBatch()], oracle);
@@ -48,6 +49,25 @@ describe.each(models)('the MLP of %s in tiles', (model) => {
       return { sum, loss, embedding };
     };
     for (const rows of [32, 50, 100]) expect(run(rows)).toEqual(run());
+  });
+
+  it.each(['none', 'block'] as const)('draws the dropout masks of the whole, bit for bit, with checkpointing %s', (checkpointing) => {
+    // The loss needs every mask of the forward pass, gradients of attention also those of every input gradient below.
+    const run = (dropout: number, mlpTileRows?: number) => {
+      const method = { type: 'lora', rank: 4, dropout } as const;
+      const settings: Settings = { method, checkpointing, ...(mlpTileRows && { mlpTileRows }) };
+      const session = openSession(fixturePath(model), settings, [longBatch()], product);
+      // Half of a low-rank product starts at zero, and passes no gradient on.
+      for (const p of session.trained) p.value.write(Float32Array.from({ length: p.value.numElements }, (_, i) => Math.sin(i) / 4));
+      const loss = session.accumulateGradients([longBatch()], 3);
+      const gradients = session.trained.flatMap((p) => (p.name.includes('self_attn') ? [session.gradient(p)?.readBytes()] : []));
+      session.dispose();
+      return { loss, gradients };
+    };
+    const whole = run(0.3);
+    expect(whole.gradients.length).toBeGreaterThan(0);
+    expect(whole.loss).not.toBe(run(0).loss);
+    for (const rows of [32, 50, 100]) expect(run(0.3, rows)).toEqual(whole);
   });
 
   it('takes the planned bytes, also for a smaller batch', () => {

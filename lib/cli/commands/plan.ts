@@ -107,7 +107,8 @@ export function proposalsText(proposals: Proposal[], asked: PlanConfigInput): st
     differences(config, asked).join(' ') || '(as asked)',
   ]);
   const right = (title: string) => ({ title, align: 'right' as const });
-  return formatTable(
+  const reasons = [...new Set(proposals.flatMap((p) => p.reasons))];
+  const table = formatTable(
     [
       right('total'),
       { title: 'method' },
@@ -120,6 +121,7 @@ export function proposalsText(proposals: Proposal[], asked: PlanConfigInput): st
     ],
     rows,
   );
+  return reasons.length ? `${table}\n${reasons.map((reason) => `${reason}.\n`).join('')}` : table;
 }
 
 /** Settings in which a proposal differs from what was asked for, as key=value for --set. */

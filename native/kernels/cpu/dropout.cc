@@ -31,7 +31,7 @@ void dropout(const Dropout& a, Context&) {
       alignas(64) uint32_t keep[kTile];
       for (int64_t col = begin; col < end; col += kTile) {
         const int64_t n = min64(kTile, end - col);
-        keep_mask(static_cast<uint64_t>(a.seed), row * cols + col, n, threshold, keep);
+        keep_mask(static_cast<uint64_t>(a.seed), (a.first_row + row) * cols + col, n, threshold, keep);
         const Row x(a.x, row, col), y(a.y, row, col), residual(a.residual.present ? a.residual : a.x, row, col);
         for_vectors(
             n, [&](int64_t i, int count) __attribute__((always_inline)) {

@@ -31,8 +31,9 @@ void softcap_forward(const SoftcapForward& a, Context&) {
 }
 
 void dropout(const Dropout& a, Context&) {
+  const int64_t first = a.first_row * a.x.cols();
   for (int64_t i = 0; i < a.y.num_elements(); ++i) {
-    const bool kept = rng::uniform(static_cast<uint64_t>(a.seed), static_cast<uint64_t>(i)) >= a.p;
+    const bool kept = rng::uniform(static_cast<uint64_t>(a.seed), static_cast<uint64_t>(first + i)) >= a.p;
     set(a.y, i, (kept ? at(a.x, i) / (1 - a.p) : 0) + (a.residual.present ? at(a.residual, i) : 0));
   }
 }
