@@ -202,7 +202,7 @@ export class Session {
     return this.arenaPeak;
   }
 
-  /** One optimizer step over its micro-batches. @throws ERR_NONFINITE_LOSS before any weight changes */
+  /** One optimizer step over its micro-batches. @throws ERR_NONFINITE_LOSS for its loss or gradient norm, before any weight changes */
   step(microBatches: readonly HostBatch[], step: number, learningRate: number): StepResult {
     this.enter(this.turns.turnOf(step));
     const { fusedClip } = this.config;
@@ -212,6 +212,8 @@ export class Session {
     const loss = this.state.optimizer.forwardStep ? this.forwardStep(microBatches) : this.accumulateGradients(microBatches, step);
     const updated = this.update(step, learningRate);
     const gradNorm = fusedClip === 'exact' ? known : fusedClip === 'previous' ? this.state.norm() : updated;
+    // The norm of the step before is known after its update only.
+    if (fusedClip === 'previous') checkNorm(gradNorm as number, step, 'have been changed by it; go back to a checkpoint');
     const sum = (size: (b: HostBatch) => number) => microBatches.reduce((total, b) => total + size(b), 0);
     return { loss, gradNorm, labelTokens: sum((b) => b.labelRows.length), tokens: sum((b) => b.inputIds.length) };
   }
@@ -317,7 +319,7 @@ export class Session {
     if (!norm) return 0;
     norm.begin();
     this.passes(microBatches, step, norm.sink);
-    return norm.read();
+    return checkNorm(norm.read(), step);
   }
 
   private update(step: number, learningRate: number): number | undefined {
@@ -325,7 +327,7 @@ export class Session {
     if (!accumulate || !programs.update) return undefined;
     let norm = 0;
     this.run(programs.update, (run) => {
-      norm = accumulate.norm(run);
+      norm = checkNorm(accumulate.norm(run), step);
       this.state.begin(step, learningRate, this.clipCoefficient(norm));
       accumulate.apply(this.state, run);
     });
@@ -400,6 +402,16 @@ export class Session {
     if (this.dry) throw new FinetuneError('ERR_INTERNAL', 'a dry session cannot run');
     this.arenaPeak = Math.max(this.arenaPeak, program.run({ arena: this.arena, inputs: this.inputs }, body, context));
   }
+}
+
+/** The norm of a step's gradients, from which the size of the update follows. @throws ERR_NONFINITE_LOSS unless it is finite */
+function checkNorm(norm: number, step: number, weights = 'are those of the step before'): number {
+  if (Number.isFinite(norm)) return norm;
+  throw new FinetuneError(
+    'ERR_NONFINITE_LOSS',
+    `step ${step}: the norm of the gradients became ${norm}; the weights ${weights}. Lower learningRate, raise schedule.warmupSteps or lower maxGradNorm`,
+    { step, gradNorm: norm },
+  );
 }
 
 /** Where scratch files go. @throws ERR_CONFIG_INVALID where nothing says so */
