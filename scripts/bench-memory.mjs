@@ -2,15 +2,16 @@
 // `npm run bench:memory`: memory of every way of training, planned beside measured, each in a process of its own, and of the same in
 // PyTorch where NODE_FINETUNE_PYTHON names a Python with torch, transformers and peft.
 //   npm run bench:memory -- [--model PATH] [--data FILE] [--batch 4] [--length 256] [--dtype f32] [--steps 3] [--only REGEXP]
-//       [--format table|csv|json|markdown|svg] [--write docs/memory.md] [--folder DIR]
+//       [--rows FILE] [--format table|csv|json|markdown|svg] [--write docs/memory.md] [--section measured] [--folder DIR]
 // measured: highest private native memory of the run, `= planned` where every byte agrees, of scratch files (in --folder) too. resident, PyTorch: peak resident memory of the
 // whole process less what it had before the model was opened. tok/s: of the median step, the first left out. loss: of 16 held-out rows of
 // --data (for the model of the package, its own data), before and after the steps, each method at its own learning rate.
-// --only: rows whose "name, checkpointing" matches. --write: Markdown, speeds left out, between <!-- measured:begin --> and
-// <!-- measured:end --> of a file.
+// --only: rows whose "name, checkpointing" matches. --rows: JSON Lines that measured rows are added to, and that rows measured with the same
+// settings, steps and data are taken from, so that a long table can be made in parts. --write: Markdown, speeds left out, between
+// <!-- SECTION:begin --> and <!-- SECTION:end --> of a file.
 // Exits with 1 where a measured byte differs from the plan.
 import { spawnSync } from 'node:child_process';
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -34,7 +35,9 @@ function readOptions() {
       folder: { type: 'string', default: tmpdir() },
       only: { type: 'string', default: '' },
       format: { type: 'string', default: 'table' },
+      rows: { type: 'string' },
       write: { type: 'string' },
+      section: { type: 'string', default: 'measured' },
       row: { type: 'string' },
     },
   });
@@ -59,20 +62,27 @@ async function measureRow(json) {
   console.log(JSON.stringify({ measurement, resident: peak === undefined ? undefined : peak - before }));
 }
 
-function measure(row, steps, data, folder) {
+/** Measures a row, unless it was before. */
+function measure(row, { steps, data, rows, folder }) {
   const { offload } = row.config;
   const settings = offload ? { ...row.config, offload: { ...offload, dir: folder } } : row.config;
   const argument = JSON.stringify({ settings, steps, data });
+  const lines = rows && existsSync(rows) ? readFileSync(rows, 'utf8').split('\n').filter(Boolean) : [];
+  const known = lines.map((line) => JSON.parse(line)).find((line) => line.argument === argument);
+  if (known) return known;
+  const measured = measureAlone(row, argument);
+  if (rows) appendFileSync(rows, `${JSON.stringify({ name: row.name, argument, ...measured })}\n`);
+  return measured;
+}
+
+function measureAlone(row, argument) {
   const { status, stdout, stderr } = spawnSync(process.execPath, [script, '--row', argument], { encoding: 'utf8', maxBuffer: 64 << 20 });
   if (status !== 0) throw new Error(`${row.name}, checkpointing ${row.checkpointing}: ${stderr}`);
   return JSON.parse(stdout);
 }
 
-const isExact = ({ measuredBytes, offloadedBytes, arenaBytes, allocationsAfterFirstStep, plan }) =>
-  measuredBytes === plan.bytes.total &&
-  offloadedBytes === plan.bytes.offloaded &&
-  arenaBytes === plan.bytes.arena &&
-  allocationsAfterFirstStep === 0;
+const isExact = (row, { plan, offloadedBytes, allocationsAfterFirstStep }) =>
+  row.measured.total === plan.bytes.total && offloadedBytes === plan.bytes.offloaded && allocationsAfterFirstStep === 0;
 
 async function main() {
   const options = readOptions();
@@ -99,9 +109,10 @@ async function main() {
       const peer = peers?.measure(row);
       const withPeer = { ...row, ...(peer && { peer }) };
       if (!row.plan || row.computedBytes) return withPeer;
-      const { measurement, resident } = measure(row, steps, data, options.folder);
-      exact &&= isExact(measurement);
-      return measuredRow(withPeer, measurement, resident);
+      const { measurement, resident } = measure(row, { steps, data, rows: options.rows, folder: options.folder });
+      const measured = measuredRow(withPeer, measurement, resident);
+      exact &&= isExact(measured, measurement);
+      return measured;
     });
 
   const machineText = `${where.processor}, ${where.threads} threads, ${where.kernels} kernels, commit ${where.commit}.`;
@@ -114,7 +125,7 @@ async function main() {
       ...(peer && { peer: { ...peer, tokensPerSecond: undefined } }),
     }));
     const table = formatComparison(still, 'markdown', caption).trimEnd();
-    writeFileSync(options.write, replaceBetweenMarkers(readFileSync(options.write, 'utf8'), 'measured', table, options.write));
+    writeFileSync(options.write, replaceBetweenMarkers(readFileSync(options.write, 'utf8'), options.section, table, options.write));
   }
   process.stdout.write(formatComparison(rows, options.format, caption));
   process.exitCode = exact ? 0 : 1;

@@ -20,7 +20,7 @@ export const errorCodes = {
   ERR_DEVICE_UNAVAILABLE: 3,
   /** The plan does not fit, or the system has no memory left. */
   ERR_OUT_OF_MEMORY: 4,
-  /** The loss became NaN or infinite. */
+  /** The loss, or the norm of the gradients, became NaN or infinite. */
   ERR_NONFINITE_LOSS: 1,
   /** An op got a tensor of a wrong shape. */
   ERR_SHAPE: 1,

@@ -225,7 +225,7 @@ export class Session {
     return this.arenaPeak;
   }
 
-  /** One optimizer step over its micro-batches. @throws ERR_NONFINITE_LOSS before any weight changes */
+  /** One optimizer step over its micro-batches. @throws ERR_NONFINITE_LOSS for its loss or gradient norm, before any weight changes */
   step(microBatches: readonly HostBatch[], step: number, learningRate: number): StepResult {
     this.enter(this.turns.turnOf(step));
     const { fusedClip } = this.config;
@@ -235,6 +235,8 @@ export class Session {
     const loss = this.state.optimizer.forwardStep ? this.forwardStep(microBatches) : this.accumulateGradients(microBatches, step);
     const updated = this.update(step, learningRate);
     const gradNorm = fusedClip === 'exact' ? known : fusedClip === 'previous' ? this.state.norm() : updated;
+    // The norm of the step before is known after its update only.
+    if (fusedClip === 'previous') checkNorm(gradNorm as number, step, 'have been changed by it; go back to a checkpoint');
     const sum = (size: (b: HostBatch) => number) => microBatches.reduce((total, b) => total + size(b), 0);
     return { loss, gradNorm, labelTokens: sum((b) => b.labelRows.length), tokens: sum((b) => b.inputIds.length) };
   }
@@ -340,7 +342,7 @@ export class Session {
     if (!norm) return 0;
     norm.begin();
     this.passes(microBatches, step, norm.sink);
-    return norm.read();
+    return checkNorm(norm.read(), step);
   }
 
   private update(step: number, learningRate: number): number | undefined {
@@ -348,7 +350,7 @@ export class Session {
     if (!accumulate || !programs.update) return undefined;
     let norm = 0;
     this.run(programs.update, (run) => {
-      norm = accumulate.norm(run);
+      norm = checkNorm(accumulate.norm(run), step);
       this.state.begin(step, learningRate, this.clipCoefficient(norm));
       accumulate.apply(this.state, run);
     });
@@ -428,6 +430,16 @@ export class Session {
 // Weights in a scratch file are laid out as the result will be, unless the result is an adapter.
 function isModelFile({ offload, method }: PlanConfig): boolean {
   return offload.weights && !methodOf(method).peftConfig;
+}
+
+/** The norm of a step's gradients, from which the size of the update follows. @throws ERR_NONFINITE_LOSS unless it is finite */
+function checkNorm(norm: number, step: number, weights = 'are those of the step before'): number {
+  if (Number.isFinite(norm)) return norm;
+  throw new FinetuneError(
+    'ERR_NONFINITE_LOSS',
+    `step ${step}: the norm of the gradients became ${norm}; the weights ${weights}. Lower learningRate, raise schedule.warmupSteps or lower maxGradNorm`,
+    { step, gradNorm: norm },
+  );
 }
 
 /** Where scratch files go. @throws ERR_CONFIG_INVALID where nothing says so */
