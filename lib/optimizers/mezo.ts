@@ -27,7 +27,7 @@ export const mezo = defineOptimizer({
   forwardOnly: true,
   isFused: () => false,
   refuse(_settings, { method, dtype }) {
-    if (method.type === 'lora' && method.dropout > 0)
+    if ('dropout' in method && method.dropout > 0)
       return { path: ['method', 'dropout'], message: 'mezo compares losses, which dropout would blur; leave it out, or use adamw' };
     if (method.type === 'full' && (method.dtype ?? dtype) === 'bf16') {
       const message = 'mezo changes weights back and forth by less than bf16 can take back; give method.dtype f32, or use lora or lomo';
