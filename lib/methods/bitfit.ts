@@ -1,13 +1,11 @@
 import type { z } from 'zod';
 import { FinetuneError } from '../native/errors.js';
 import { defineMethod, trainedCopy, trainLastLayers } from './method.js';
-import { patterns, selectByPath } from './targets.js';
+import { patterns, selectByPath, targetsHelp } from './targets.js';
 import { firstTrainedLayer } from './train-last-layers.js';
 
 const settings = {
-  targets: patterns()
-    .optional()
-    .describe('Layers whose biases train: names and patterns such as q_proj. Default: every one that has a bias'),
+  targets: patterns().optional().describe(targetsHelp),
   trainLastLayers,
 };
 

@@ -3,14 +3,12 @@ import { dtype, type Refusal } from '../config/kinds.js';
 import type { Parameter } from '../core/parameter.js';
 import type { CausalLm } from '../models/causal-lm.js';
 import { defineMethod, trainedCopy, trainLastLayers } from './method.js';
-import { patterns, selectByPath } from './targets.js';
+import { patterns, selectByPath, targetsHelp } from './targets.js';
 import { firstTrainedLayer } from './train-last-layers.js';
 
 const settings = {
   dtype: dtype().optional().describe('Storage type of the trained weights. Default: the value of dtype'),
-  targets: patterns()
-    .optional()
-    .describe('Train these modules only: names and patterns such as lm_head, mlp.*_proj or layers.0.*. Default: everything'),
+  targets: patterns().optional().describe(targetsHelp),
   trainLastLayers,
 };
 

@@ -7,11 +7,11 @@ import * as ops from '../native/ops.js';
 import { AdapterTensors, type AttachOptions } from './adapter-tensors.js';
 import { Ia3Adapter, ia3Name, ia3Shape } from './ia3-adapter.js';
 import { type AppliedMethod, defineMethod, type TrainedParameter, trainLastLayers } from './method.js';
-import { patterns, selectByPath, targetModules } from './targets.js';
+import { patterns, selectByPath, targetModules, targetsHelp } from './targets.js';
 import { firstTrainedLayer } from './train-last-layers.js';
 
 const settings = {
-  targets: patterns().optional().describe('Layers with a vector: names and patterns. Default: keys, values and what leaves the MLP'),
+  targets: patterns().optional().describe(targetsHelp),
   feedForwardTargets: z
     .array(z.string().min(1))
     .optional()

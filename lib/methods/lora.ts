@@ -10,7 +10,7 @@ import { LoraAdapter, loraScale } from './lora-adapter.js';
 import { attachLora } from './lora-load.js';
 import { loraPeftConfig } from './lora-peft.js';
 import { type AppliedMethod, defineMethod, type MethodOptions, type TrainedParameter, trainLastLayers } from './method.js';
-import { patternValue, selectTargets } from './targets.js';
+import { patternValue, selectTargets, targetsHelp } from './targets.js';
 import { firstTrainedLayer } from './train-last-layers.js';
 
 const settings = {
@@ -20,7 +20,7 @@ const settings = {
   targets: z
     .union([z.literal('all-linear'), z.array(z.string().min(1)).min(1)])
     .default('all-linear')
-    .describe('Adapted linear layers: all-linear (every one but the head), or names and patterns such as q_proj or mlp.*_proj'),
+    .describe(targetsHelp),
   rankPattern: z
     .record(z.string(), count().max(4096))
     .default({})

@@ -5,12 +5,12 @@ import { type PeftAdapter, readAdapter } from '../formats/peft-adapter.js';
 import type { CausalLm } from '../models/causal-lm.js';
 import { AdapterTensors, type AttachOptions, peftPrefix } from './adapter-tensors.js';
 import { type AppliedMethod, defineMethod, trainedCopy, trainLastLayers } from './method.js';
-import { patterns, selectByPath, targetModules } from './targets.js';
+import { patterns, selectByPath, targetModules, targetsHelp } from './targets.js';
 import { firstTrainedLayer } from './train-last-layers.js';
 
 const settings = {
-  targets: patterns().optional().describe('Norms that train: names and patterns such as input_layernorm or norm. Default: all'),
-  initAdapter: path().optional().describe('Start from this PEFT adapter folder instead of the weights of the model'),
+  targets: patterns().optional().describe(targetsHelp),
+  initAdapter: path().optional().describe('Start from this PEFT adapter folder instead of a fresh adapter'),
   trainLastLayers,
 };
 

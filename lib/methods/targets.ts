@@ -6,6 +6,10 @@ import { FinetuneError } from '../native/errors.js';
 /** Names or patterns of modules, as in peft's target_modules. */
 export const patterns = () => z.array(z.string().min(1)).min(1);
 
+/** Help of the setting `targets`, which means the same for every method. */
+export const targetsHelp =
+  'What is adapted or trained: names and patterns such as q_proj, mlp.*_proj or layers.0.*; all-linear (lora, dora): all linear layers but the head';
+
 /**
  * Whether a module path matches a pattern, as peft matches target_modules: equal to it, or ending in "." + pattern;
  * `*` stands for any part of a name.

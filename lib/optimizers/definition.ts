@@ -77,7 +77,7 @@ export const fullOnly = (name: string, because: string) => ({
 
 /** Refuses methods that leave a part of the model out, for optimizers that choose what trains. */
 export function wholeModel(name: string, method: MethodConfig): Refusal | undefined {
-  const part = method.trainLastLayers !== undefined ? 'trainLastLayers' : 'targets' in method && method.targets ? 'targets' : undefined;
+  const part = method.trainLastLayers !== undefined ? 'trainLastLayers' : method.type === 'full' && method.targets ? 'targets' : undefined;
   if (!part) return undefined;
   return { path: ['method', part], message: `${name} chooses the blocks that train itself; leave it out, or use adamw` };
 }
