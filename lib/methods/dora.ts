@@ -2,7 +2,7 @@ import type { z } from 'zod';
 import { readAdapter } from '../formats/peft-adapter.js';
 import { FinetuneError } from '../native/errors.js';
 import { DoraAdapter } from './dora-adapter.js';
-import { loraSettings, lowRankStart, refuseLora, scaleOf, targetsOf } from './lora.js';
+import { loraSettings, lowRankStart, refuseLora, scaleOf, targetsOf, withVariants } from './lora.js';
 import { attachLora } from './lora-load.js';
 import { loraPeftConfig } from './lora-peft.js';
 import { defineMethod, type FrozenParameter, type TrainedParameter } from './method.js';
@@ -35,7 +35,8 @@ export const dora = defineMethod({
           `method.initAdapter: ${config.initAdapter} is a LoRA adapter without use_dora; use method lora`,
         );
       }
-      return { ...attachLora(model, adapter, { dropout: 0, dtype, trainable: true }), release: () => adapter.close() };
+      const applied = attachLora(model, adapter, { dropout: 0, dtype, trainable: true });
+      return { ...withVariants(applied, config), release: () => adapter.close() };
     }
     const trained: TrainedParameter[] = [];
     const frozen: FrozenParameter[] = [];
@@ -45,6 +46,6 @@ export const dora = defineMethod({
       trained.push(...lowRankStart(adapter, linear, config, options), adapter.initialMagnitude(dtype));
       frozen.push(adapter.squaresOfWeight(dtype));
     }
-    return { trained, frozen };
+    return withVariants({ trained, frozen }, config);
   },
 });

@@ -108,7 +108,7 @@ export class LoraAdapter implements LinearAdapter {
     const t = saved.t as Tensor;
     if (sink) {
       sink.weight(this.b, dy, saved.u, this.scale, run);
-      const xd = this.dropped(x, run);
+      const xd = this.a.trainable ? this.dropped(x, run) : undefined;
       sink.weight(this.a, t, xd ?? x, this.scale, run);
       run.free(xd);
     }

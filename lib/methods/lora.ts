@@ -30,6 +30,16 @@ const settings = {
     .default({})
     .describe('Other alphas by layer: a name or a regular expression, as in peft'),
   useRslora: z.boolean().default(false).describe('Scale by alpha / sqrt(rank) instead of alpha / rank (arXiv 2312.03732)'),
+  init: z
+    .enum(['kaiming', 'gaussian'])
+    .default('kaiming')
+    .describe('How A starts: uniform within 1 / sqrt(in), or normal with deviation 1 / rank'),
+  loraPlusRatio: z
+    .number()
+    .positive()
+    .default(1)
+    .describe('Learning rate of B, and of lengths, as a multiple of that of A (LoRA+, arXiv 2402.12354, which takes 16)'),
+  freezeA: z.boolean().default(false).describe('Leave A as it starts and train B alone (LoRA-FA, arXiv 2308.03303)'),
   initAdapter: path().optional().describe('Start from this PEFT adapter folder instead of a fresh adapter'),
   trainLastLayers,
 };
@@ -52,13 +62,13 @@ export const lora = defineMethod({
   peftConfig: loraPeftConfig,
 
   apply(model, config, options) {
-    if (config.initAdapter !== undefined) return continueAdapter(model, config.initAdapter, config.dropout, options);
+    if (config.initAdapter !== undefined) return withVariants(continueAdapter(model, config.initAdapter, config.dropout, options), config);
     const adapt = (linear: Linear): TrainedParameter[] => {
       const adapter = LoraAdapter.create(linear, { ...scaleOf(linear, config), dropout: config.dropout, dtype: options.dtype });
       linear.adapter = adapter;
       return lowRankStart(adapter, linear, config, options);
     };
-    return { trained: targetsOf(model, config).flatMap(adapt) };
+    return withVariants({ trained: targetsOf(model, config).flatMap(adapt) }, config);
   },
 });
 
@@ -99,17 +109,34 @@ export function scaleOf({ path }: Linear, config: LowRankSettings): { rank: numb
 }
 
 /** How A and B start. */
-export function lowRankStart({ a, b }: LoraAdapter, linear: Linear, _config: LowRankSettings, options: MethodOptions): TrainedParameter[] {
+export function lowRankStart(
+  { a, b, rank }: LoraAdapter,
+  linear: Linear,
+  config: LowRankSettings,
+  options: MethodOptions,
+): TrainedParameter[] {
   const { dtype, seed } = options;
   const bound = 1 / Math.sqrt(linear.inFeatures);
+  const start = config.init === 'gaussian' ? { kind: 1, low: 0, high: 1 / rank } : { low: -bound, high: bound };
   return [
     {
       parameter: a,
       dtype,
-      initialize: (y, context) => ops.randomFill(context, { y, low: -bound, high: bound, seed: randomKey(seed, nameStream(a.name)) }),
+      initialize: (y, context) => ops.randomFill(context, { y, ...start, seed: randomKey(seed, nameStream(a.name)) }),
     },
     { parameter: b, dtype, initialize: (y, context) => ops.fill(context, { y, value: 0 }) },
   ];
+}
+
+/** What trains of an adapter, and how fast: LoRA+ and LoRA-FA. */
+export function withVariants(applied: AppliedMethod, { freezeA, loraPlusRatio }: LowRankSettings): AppliedMethod {
+  const isA = ({ parameter }: TrainedParameter) => parameter.name.endsWith('.lora_A.weight');
+  for (const t of applied.trained) if (!isA(t)) t.parameter.learningRateFactor = loraPlusRatio;
+  if (!freezeA) return applied;
+  const kept = applied.trained.filter(isA);
+  for (const { parameter } of kept) parameter.trainable = false;
+  const frozen = [...kept.map((t) => ({ ...t, saved: true })), ...(applied.frozen ?? [])];
+  return { ...applied, trained: applied.trained.filter((t) => !isA(t)), frozen };
 }
 
 // An adapter that is continued brings its own targets, ranks and scales.

@@ -46,8 +46,9 @@ export const mezo = defineOptimizer({
       const slope = (above - below) / (2 * epsilon);
       // Takes the second perturbation back, then steps.
       step.update((run, p, seed) => {
-        const decay = 1 - learningRate * decayOf(p, weightDecay, weightDecayOn);
-        ops.perturb(run, { weight: p.value, shift: epsilon, decay, step: -learningRate * slope, seed });
+        const rate = learningRate * p.learningRateFactor;
+        const decay = 1 - rate * decayOf(p, weightDecay, weightDecayOn);
+        ops.perturb(run, { weight: p.value, shift: epsilon, decay, step: -rate * slope, seed });
       });
       return (above + below) / 2;
     },

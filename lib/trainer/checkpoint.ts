@@ -82,7 +82,7 @@ export class Checkpoints {
     loadTensors(
       folder,
       weightsFile(folder),
-      session.trained.map((p) => ({ name: savedName(this.config, p), tensor: p.value })),
+      session.adapterTensors.map((p) => ({ name: savedName(this.config, p), tensor: p.value })),
     );
   }
 
@@ -111,7 +111,7 @@ export class Checkpoints {
     loadTensors(
       folder,
       weightsFile(folder),
-      session.trained.map((p) => ({ name: savedName(this.config, p), tensor: p.value })),
+      session.adapterTensors.map((p) => ({ name: savedName(this.config, p), tensor: p.value })),
     );
     session.seek(stored.state.step);
     if (session.state.named.length > 0) loadTensors(folder, optimizerFile, session.state.named);

@@ -21,9 +21,13 @@ type MethodInput = NonNullable<PlanConfigInput['method']>;
 const methods: Record<MethodName, { settings: MethodInput; trains: RegExp }[]> = {
   lora: [
     { settings: { type: 'lora', rank: 4 }, trains: /\.lora_[AB]\.weight$/ },
+    { settings: { type: 'lora', rank: 4, freezeA: true, init: 'gaussian', loraPlusRatio: 2 }, trains: /\.lora_B\.weight$/ },
     { settings: { type: 'lora', rank: 4, targets: ['o_proj'] }, trains: /o_proj\.lora_[AB]\.weight$/ },
   ],
-  dora: [{ settings: { type: 'dora', rank: 4 }, trains: /\.lora_([AB]\.weight|magnitude_vector)$/ }],
+  dora: [
+    { settings: { type: 'dora', rank: 4 }, trains: /\.lora_([AB]\.weight|magnitude_vector)$/ },
+    { settings: { type: 'dora', rank: 4, freezeA: true, useRslora: true }, trains: /\.lora_(B\.weight|magnitude_vector)$/ },
+  ],
   ia3: [
     { settings: { type: 'ia3' }, trains: /(k_proj|v_proj|down_proj)\.ia3_l$/ },
     { settings: { type: 'ia3', targets: ['*_proj'], feedForwardTargets: ['q_proj', 'up_proj'] }, trains: /_proj\.ia3_l$/ },
@@ -96,6 +100,8 @@ describe.each(cases)('$name', ({ settings, trains }) => {
     saveResult(session, openModel(biased, { weights: false }), resolvePlanConfig({ model: biased, method }), out, { overwrite: false });
     session.dispose();
 
+    // f32 rounds to a share of the largest logit.
+    const bar = 1e-5 * Math.max(1, ...trained.flatMap((row) => [...row]).map(Math.abs));
     const isAdapter = methodOf(method).peftConfig !== undefined;
     const far = async (options: { path: string; adapter?: string }) => {
       await using model = await loadModel(options);
@@ -108,15 +114,15 @@ describe.each(cases)('$name', ({ settings, trains }) => {
         ),
       );
     };
-    expect(await far(isAdapter ? { path: biased, adapter: out } : { path: out })).toBeLessThan(1e-5);
+    expect(await far(isAdapter ? { path: biased, adapter: out } : { path: out })).toBeLessThan(bar);
     if (!isAdapter) return;
     await using adapted = await loadModel({ path: biased, adapter: out });
     const { out: merged } = await adapted.merge(join(folder, 'merged'), { dtype: 'f32' });
-    expect(await far({ path: merged })).toBeLessThan(1e-5);
+    expect(await far({ path: merged })).toBeLessThan(bar);
 
     const session2 = open({ method: { ...method, initAdapter: out } as MethodInput });
     const trainedAgain = sequences.map((ids) => Float64Array.from(logitsOf(session2, pack([ids], [ids]), product)));
-    expect(Math.max(...trainedAgain.map((l, i) => largestDifference(l, trained[i] as Float64Array)))).toBeLessThan(1e-5);
+    expect(Math.max(...trainedAgain.map((l, i) => largestDifference(l, trained[i] as Float64Array)))).toBeLessThan(bar);
     expect(session2.trained.length).toBeGreaterThan(0);
     session2.dispose();
   });

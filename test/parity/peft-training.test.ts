@@ -22,6 +22,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const cases: { name: string; method: Method; learningRate: number; peft?: object }[] = [
   { name: 'lora', method: { type: 'lora', rank: 8, alpha: 16 }, learningRate: 1e-3 },
   { name: 'rsLoRA', method: { type: 'lora', rank: 8, alpha: 16, useRslora: true }, learningRate: 1e-3 },
+  { name: 'LoRA+', method: { type: 'lora', rank: 8, alpha: 16, loraPlusRatio: 16 }, learningRate: 2e-4, peft: { loraPlusRatio: 16 } },
   { name: 'dora', method: { type: 'dora', rank: 8, alpha: 16 }, learningRate: 1e-3 },
   {
     name: 'rsDoRA on some targets',

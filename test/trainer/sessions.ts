@@ -22,6 +22,12 @@ export const trainings: Record<string, Settings> = {
     method: { type: 'dora', rank: 3, alpha: 5, useRslora: true },
     optimizer: { type: 'adamw', fused: true },
   },
+  'lora+ from normal numbers': { method: { type: 'lora', rank: 4, init: 'gaussian', loraPlusRatio: 16 } },
+  'fused lora-fa with dropout': {
+    method: { type: 'lora', rank: 4, freezeA: true, dropout: 0.2 },
+    optimizer: { type: 'adamw', fused: true },
+  },
+  'dora-fa+': { method: { type: 'dora', rank: 4, freezeA: true, loraPlusRatio: 4 } },
   ia3: { method: { type: 'ia3' } },
   'ia3 on inputs': { method: { type: 'ia3', targets: ['o_proj', 'down_proj', '*_proj'], feedForwardTargets: ['*_proj'] } },
   norms: { method: { type: 'norms' } },
