@@ -66,10 +66,27 @@ const resultChanging = [
   'layer_replication',
 ];
 
+/** Keys that say how an adapter was made, not what it computes. */
+const inert = new Set(
+  (
+    'auto_mapping peft_version revision inference_mode init_lora_weights init_ia3_weights loftq_config eva_config corda_config lora_ga_config ' +
+    'megatron_config megatron_core qalora_group_size runtime_config ensure_weight_tying velora_config monteclora_config kasa_config'
+  ).split(' '),
+);
+
+const isEmpty = (value: unknown): boolean =>
+  value === null || value === false || value === '' || (typeof value === 'object' && Object.keys(value as object).length === 0);
+
+/** Keys that may change what the adapter computes, and are not known here. */
+function unknownKeys(raw: JsonObject, type: AdapterType): string[] {
+  const known = new Set([...Object.keys(schemas[type].shape), ...inert]);
+  return Object.keys(raw).filter((key) => !known.has(key) && !isEmpty(raw[key]));
+}
+
 /**
- * Checks the contents of adapter_config.json.
+ * Checks the contents of adapter_config.json. Unknown keys are ignored where they are empty or off.
  * @param types peft_type values the caller can use
- * @throws ERR_MODEL_UNSUPPORTED for another peft_type, ERR_MODEL_CORRUPT listing every wrong key
+ * @throws ERR_MODEL_UNSUPPORTED for another peft_type and for unknown keys that are set, ERR_MODEL_CORRUPT listing every wrong key
  */
 export function parseAdapterConfig<Type extends AdapterType>(raw: JsonObject, path: string, types: readonly Type[]): ConfigOf<Type> {
   const type = raw.peft_type;
@@ -83,6 +100,13 @@ export function parseAdapterConfig<Type extends AdapterType>(raw: JsonObject, pa
   const used = resultChanging.filter((key) => raw[key] !== undefined && raw[key] !== null && raw[key] !== false);
   if (used.length > 0)
     throw unsupportedFile(path, `it uses ${used.join(', ')}`, 'Merge the adapter into its base model with peft, and use the merged model.');
+  const unknown = unknownKeys(raw, type as AdapterType);
+  if (unknown.length > 0)
+    throw unsupportedFile(
+      path,
+      `it sets ${unknown.map((key) => `${shown(key)}: ${shown(raw[key])}`).join(', ')}, which this version does not know`,
+      'Remove them if they change nothing in the result, or merge the adapter into its base model with peft.',
+    );
   const result = schemas[type as Type].safeParse(raw);
   if (result.success) return result.data as ConfigOf<Type>;
   const problems = result.error.issues.map((issue) => `${issue.path.join('.') || 'the file'}: ${issue.message}`);

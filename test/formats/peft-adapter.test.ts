@@ -102,6 +102,12 @@ describe('a PEFT adapter folder', () => {
     ['of an unknown type', { peft_type: 'VERA' }, 'ERR_MODEL_UNSUPPORTED', /peft_type is "VERA".*LORA/],
     ['without a type', {}, 'ERR_MODEL_CORRUPT', /peft_type must say/],
     ['that is no JSON', 'peft', 'ERR_MODEL_CORRUPT', /not valid JSON/],
+    [
+      'with unknown keys that are set',
+      { peft_type: 'LORA', future: null, twist: 3, megatron_core: 'megatron.core', bend: { a: 1 } },
+      'ERR_MODEL_UNSUPPORTED',
+      /it sets "twist": 3, "bend": .*which this version does not know/,
+    ],
     ['with biases in B', { peft_type: 'LORA', lora_bias: true }, 'ERR_MODEL_UNSUPPORTED', /uses lora_bias.*Merge/],
     [
       'with several wrong keys',
