@@ -7,10 +7,12 @@ import { release, type Segment } from './core/memory.js';
 import { Tokenizer } from './data/tokenizer.js';
 import { HostContext } from './formats/host-ops.js';
 import { type ModelSource, openModel } from './formats/model-source.js';
-import { readAdapter } from './formats/peft-adapter.js';
+import { type AdapterConfig, readAdapter } from './formats/peft-adapter.js';
+import { adapterTypes } from './formats/peft-config.js';
 import { QuantizedWeights, type QuantizeSettings, type QuantizeType, quantizeType } from './formats/quantized-weights.js';
 import type { WeightSource } from './formats/weights.js';
-import { attachLora } from './methods/lora-load.js';
+import { attachAdapter, methodOfAdapter } from './methods/attach.js';
+import type { MethodName } from './methods/index.js';
 import { materialize } from './methods/materialize.js';
 import { buildCausalLm } from './models/build.js';
 import type { CausalLm } from './models/causal-lm.js';
@@ -40,6 +42,8 @@ export type LoadModelOptions = z.input<typeof loadOptionsSchema> & {
 export class LoadedModel {
   readonly path: string;
   readonly adapterPath: string | undefined;
+  /** The method that continues the adapter. */
+  readonly adapterMethod: MethodName | undefined;
   readonly device: DeviceName;
   readonly dtype: FloatType;
   readonly quantization: QuantizeSettings;
@@ -71,7 +75,9 @@ export class LoadedModel {
       const config = readModelConfig(this.source.config, this.source.path);
       this.endIds = endIdsOf(this.source, this.tokenizer);
       lm = buildCausalLm(config, provider(this.weights), { accumulator: 'f32', dry: false });
-      this.adapterMemory = options.adapter === undefined ? undefined : putAdapterOn(lm, options.adapter, this.device);
+      const adapter = options.adapter === undefined ? undefined : putAdapterOn(lm, options.adapter, this.device);
+      this.adapterMemory = adapter?.memory;
+      this.adapterMethod = adapter && methodOfAdapter(adapter.config);
       this.lm = lm;
     } catch (error) {
       lm?.dispose();
@@ -132,11 +138,11 @@ function provider(weights: WeightSource) {
   };
 }
 
-function putAdapterOn(lm: CausalLm, path: string, device: DeviceName): Segment {
-  const adapter = readAdapter(path);
+function putAdapterOn(lm: CausalLm, path: string, device: DeviceName): { memory: Segment; config: AdapterConfig } {
+  const adapter = readAdapter(path, { types: adapterTypes });
   try {
-    const parameters = attachLora(lm, adapter, { dropout: 0, dtype: 'f32', trainable: false });
-    return materialize(parameters, 'weights', new HostContext(device));
+    const { trained, frozen = [] } = attachAdapter(lm, adapter, { dropout: 0, dtype: 'f32', trainable: false });
+    return { memory: materialize([...trained, ...frozen], 'weights', new HostContext(device)), config: adapter.config };
   } finally {
     adapter.close();
   }

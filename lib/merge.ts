@@ -11,8 +11,8 @@ import type { TensorToWrite } from './formats/safetensors-writer.js';
 import { generateIds } from './generate/generate.js';
 import { generateOptionsSchema } from './generate/options.js';
 import { sequenceLogits } from './generate/prompt-logits.js';
+import type { LinearAdapter } from './layers/linear.js';
 import { LoadedModel } from './loaded-model.js';
-import { LoraAdapter } from './methods/lora-adapter.js';
 import { FinetuneError } from './native/errors.js';
 import * as ops from './native/ops.js';
 
@@ -31,7 +31,7 @@ export type MergeOptions = z.input<typeof mergeOptionsSchema>;
 /** A layer that the adapter changed. */
 export interface MergedLayer {
   name: string;
-  /** Frobenius norm of the change s B A. */
+  /** Frobenius norm of the change. */
   changeNorm: number;
   /** The same as a share of the norm of the weight before. */
   relativeChange: number;
@@ -60,13 +60,18 @@ export interface MergeDifference {
   tokens: number;
 }
 
-/** Writes W + s B A for every adapted layer and the rest as it is; one matrix is in memory at a time. */
+/** Writes every adapted layer as one weight and the rest as it is; one matrix is in memory at a time. */
 export async function mergeModel(model: LoadedModel, out: string, input: MergeOptions): Promise<MergeResult> {
   const options = resolveOptions(mergeOptionsSchema, input);
   model.assertOpen();
-  const adapters = new Map<Parameter, LoraAdapter>();
-  for (const linear of model.lm.linears()) if (linear.adapter instanceof LoraAdapter) adapters.set(linear.weight, linear.adapter);
-  if (adapters.size === 0)
+  const adapters = new Map<Parameter, LinearAdapter>();
+  const biases = new Map<Parameter, LinearAdapter>();
+  for (const { adapter, weight, bias } of model.lm.linears()) {
+    if (!adapter) continue;
+    adapters.set(weight, adapter);
+    if (bias && adapter.mergeBias) biases.set(bias, adapter);
+  }
+  if (model.adapterPath === undefined)
     throw new FinetuneError('ERR_CONFIG_INVALID', 'there is no adapter to merge: load the model with one (loadModel with adapter)');
   for (const used of [model.path, model.adapterPath])
     if (used !== undefined && resolve(used) === resolve(out))
@@ -83,15 +88,23 @@ export async function mergeModel(model: LoadedModel, out: string, input: MergeOp
   const layers: MergedLayer[] = [];
   const tensors = base.map((p): TensorToWrite => {
     const adapter = adapters.get(p);
-    const value = original?.(p.name) ?? p.value;
+    const value = (isQuantized(p.value.dtype) ? original?.(p.name) : undefined) ?? p.value;
     const own = isQuantized(value.dtype) ? dtype : (value.dtype as FloatType);
-    if (!adapter) return { name: p.name, tensor: value, dtype: forAll ?? own };
-    const make = () => merged(p, value, adapter, new HostContext(model.device), layers);
+    const ofBias = biases.get(p);
+    if (!adapter && !ofBias) return { name: p.name, tensor: value, dtype: forAll ?? storedType(model, p) ?? own };
+    const context = new HostContext(model.device);
+    const make = () => (adapter ? merged(p, value, adapter, context, layers) : mergedBias(value, ofBias as LinearAdapter, context));
     return { name: p.name, tensor: { dtype: 'f32', shape: p.shape, make, release: (t) => t.dispose() }, dtype: forAll ?? own };
   });
   const files = writeModelFolder(out, { source: model.source, tensors, overwrite: options.overwrite });
   if (!isQuantized(stored)) return { out, files, dtype, layers };
   return { out, files, dtype, dequantizedFrom: stored, layers, difference: await differenceOf(model, out) };
+}
+
+/** The type that the file has a weight in, where an adapter brought it in another. */
+function storedType({ weights }: LoadedModel, { name }: Parameter): FloatType | undefined {
+  const dtype = weights.has(name) ? weights.info(name).dtype : undefined;
+  return dtype === undefined || isQuantized(dtype) ? undefined : (dtype as FloatType);
 }
 
 /** Weights as they were before they were quantized on load. */
@@ -140,8 +153,8 @@ function mainType(parameters: readonly Parameter[], original?: (name: string) =>
 
 const chunkElements = 2 ** 20;
 
-/** W + s B A in f32, row chunk by row chunk; notes how large the change is. */
-function merged(p: Parameter, value: Tensor, { a, b, scale }: LoraAdapter, context: HostContext, layers: MergedLayer[]): Tensor {
+/** The weight with its adapter in f32, row chunk by row chunk; notes how large the change is. */
+function merged(p: Parameter, value: Tensor, adapter: LinearAdapter, context: HostContext, layers: MergedLayer[]): Tensor {
   const [rows, cols] = p.shape as [number, number];
   const step = Math.max(1, Math.min(rows, Math.floor(chunkElements / cols)));
   const temporary: Tensor[] = [];
@@ -152,20 +165,19 @@ function merged(p: Parameter, value: Tensor, { a, b, scale }: LoraAdapter, conte
   };
   const w = Tensor.allocate('f32', p.shape, 'other', p.name);
   try {
-    const scaled = make('f32', b.shape, 'scaled B');
     const change = make('f32', [step, cols], 'change');
     const squares = make('f64', [2], 'sums of squares');
     const [before, changed] = [squares.slice(0, 1), squares.slice(1, 2)];
     ops.cast(context, { x: value, y: w });
     ops.sumOfSquares(context, { x: w, out: before });
-    ops.scale(context, { x: b.value, y: scaled, scale });
     for (let begin = 0; begin < rows; begin += step) {
       const end = Math.min(rows, begin + step);
-      const delta = change.slice(0, end - begin);
-      ops.linearBackwardInput(context, { dy: scaled.slice(begin, end), weight: a.value, dx: delta });
-      ops.sumOfSquares(context, { x: delta, out: changed });
       const part = w.slice(begin, end);
-      ops.add(context, { a: part, b: delta, y: part });
+      const delta = change.slice(0, end - begin);
+      ops.scale(context, { x: part, y: delta, scale: -1 });
+      adapter.mergeRows(part, begin, context);
+      ops.add(context, { a: part, b: delta, y: delta });
+      ops.sumOfSquares(context, { x: delta, out: changed });
     }
     const [weight, change2] = squares.read() as Float64Array;
     const changeNorm = Math.sqrt(change2 as number);
@@ -177,4 +189,11 @@ function merged(p: Parameter, value: Tensor, { a, b, scale }: LoraAdapter, conte
   } finally {
     for (const t of temporary) t.dispose();
   }
+}
+
+function mergedBias(value: Tensor, adapter: LinearAdapter, context: HostContext): Tensor {
+  const bias = Tensor.allocate('f32', value.shape, 'other', value.name);
+  ops.cast(context, { x: value, y: bias });
+  adapter.mergeBias?.(bias, context);
+  return bias;
 }

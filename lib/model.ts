@@ -85,9 +85,9 @@ export class Model implements AsyncDisposable, Disposable {
    */
   train(config: Omit<TrainConfigInput, 'model'>, hooks: { signal?: AbortSignal } = {}): TrainingRun {
     this.loaded.assertOpen();
-    const { path, dtype, adapterPath, quantization } = this.loaded;
-    const lora = config.method ?? { type: 'lora' as const };
-    const method = adapterPath !== undefined && lora.type === 'lora' ? { initAdapter: adapterPath, ...lora } : config.method;
+    const { path, dtype, adapterPath, adapterMethod, quantization } = this.loaded;
+    const asked = config.method ?? (adapterMethod && ({ type: adapterMethod } as NonNullable<TrainConfigInput['method']>));
+    const method = asked && asked.type === adapterMethod ? ({ initAdapter: adapterPath, ...asked } as typeof asked) : asked;
     return train({ dtype: dtype as 'f32' | 'bf16', ...quantization, ...config, model: path, ...(method && { method }) }, hooks);
   }
 

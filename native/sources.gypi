@@ -9,6 +9,7 @@
       "native/kernels/ref/table.cc",
       "native/kernels/ref/apollo_update.cc",
       "native/kernels/ref/attention.cc",
+      "native/kernels/ref/columns.cc",
       "native/kernels/ref/elementwise.cc",
       "native/kernels/ref/embedding.cc",
       "native/kernels/ref/factored_update.cc",
@@ -25,6 +26,7 @@
       "native/kernels/ref/reduce.cc",
       "native/kernels/ref/rms_norm.cc",
       "native/kernels/ref/rope.cc",
+      "native/kernels/ref/row_norms.cc",
       "native/kernels/ref/sample_token.cc"
     ],
     "nft_cpu_sources": [
@@ -32,6 +34,7 @@
       "native/kernels/cpu/attention_backward.cc",
       "native/kernels/cpu/attention_forward.cc",
       "native/kernels/cpu/cast.cc",
+      "native/kernels/cpu/columns.cc",
       "native/kernels/cpu/dropout.cc",
       "native/kernels/cpu/elementwise.cc",
       "native/kernels/cpu/embedding.cc",
@@ -58,6 +61,7 @@
       "native/kernels/cpu/rms_norm.cc",
       "native/kernels/cpu/rope.cc",
       "native/kernels/cpu/rows.cc",
+      "native/kernels/cpu/row_norms.cc",
       "native/kernels/cpu/sample_token.cc",
       "native/kernels/cpu/symmetric_eigen.cc",
       "native/kernels/cpu/table.cc"

@@ -59,7 +59,7 @@ function placeholder({ path, schema }: Field): string {
   if (schema.enum) return '<name>';
   if (schema.anyOf?.some((option) => option.enum)) return '<name|n>';
   if (schema.type === 'object') return '<pattern=value,...>';
-  if (schema.anyOf?.some((option) => option.type === 'array')) return '<names>';
+  if ((schema.anyOf ?? [schema]).some((option) => option.type === 'array')) return '<names>';
   if (schema.anyOf?.some((option) => option.pattern)) return '<size>';
   if (schema.type === 'integer') return '<n>';
   if (schema.type === 'number' || schema.anyOf) return '<x>';

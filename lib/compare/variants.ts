@@ -34,8 +34,10 @@ const others: readonly TrainingVariant[] = [
 export function trainingVariants(): readonly TrainingVariant[] {
   const rows = methodNames.flatMap((type) => {
     const method = { type } as Method;
-    const optimizersOfMethod = optimizers.filter((o) => o.learningRates[type]);
-    if (!methodOf({ type } as never).peftConfig) {
+    const { like, trainsMatrices, peftConfig } = methodOf({ type } as never);
+    // Methods that train as little as lora take as much of each optimizer as lora does.
+    const optimizersOfMethod = optimizers.filter((o) => (type === like ? o.learningRates[like] : o.name === 'adamw'));
+    if (trainsMatrices) {
       return optimizersOfMethod.flatMap((o) =>
         settingsOf(o.name).map((optimizer) => ({ name: `${type}, ${optimizerText(optimizer)}`, settings: { method, optimizer } })),
       );
@@ -44,6 +46,7 @@ export function trainingVariants(): readonly TrainingVariant[] {
       name: `${type}, ${name}`,
       settings: { method, optimizer: { type: name } as Optimizer },
     }));
+    if (!peftConfig) return plain;
     const bases = trainConfigSchema.shape.quantize.unwrap().options.map((quantize) => ({
       name: `${type} over ${quantize}, adamw`,
       settings: { method, optimizer: { type: 'adamw' } as Optimizer, quantize },

@@ -1,19 +1,20 @@
-import type { MethodName } from '../methods/index.js';
+import { type MethodConfig, type MethodName, methodOf } from '../methods/index.js';
 import type { LearningRate } from '../optimizers/definition.js';
-import { optimizerOf } from '../optimizers/index.js';
-import type { FullConfig, LoraConfig, OptimizerConfig, ParsedConfig } from './schema.js';
+import { optimizerOf, rounded } from '../optimizers/index.js';
+import type { FullConfig, OptimizerConfig, ParsedConfig } from './schema.js';
 import { parseSize } from './size.js';
 
 /** The learning rate that `auto` stands for. A method that the optimizer has no rate for is refused by validate.ts. */
 export function defaultLearningRate(method: MethodName, config: OptimizerConfig): number {
   const { learningRates, fusedLearningRate, learningRateFactor, isFused } = optimizerOf(config);
-  const rate = method === 'full' && isFused(config) ? (fusedLearningRate ?? learningRates.full) : learningRates[method];
-  return (rate as LearningRate).value * (learningRateFactor?.(config) ?? 1);
+  const { like, learningRateFactor: ofMethod } = methodOf({ type: method });
+  const rate = like === 'full' && isFused(config) ? (fusedLearningRate ?? learningRates.full) : learningRates[like];
+  return rounded((rate as LearningRate).value * (ofMethod?.value ?? 1) * (learningRateFactor?.(config) ?? 1));
 }
 
 /** Settings as the engine reads them: nothing is left to look up. */
 export interface PlanConfig extends Omit<ParsedConfig, 'method' | 'learningRate' | 'memoryLimit'> {
-  method: LoraConfig | (FullConfig & { dtype: 'f32' | 'bf16' });
+  method: Exclude<MethodConfig, FullConfig> | (FullConfig & { dtype: 'f32' | 'bf16' });
   learningRate: number;
   /** Whether updates are fused into the backward pass, as the optimizer and its settings say. */
   fused: boolean;

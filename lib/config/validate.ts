@@ -12,13 +12,15 @@ type Rule = (config: LooseConfig) => Refusal | undefined;
 const rules: Rule[] = [
   ({ method, optimizer }) => {
     const { name, learningRates, refusals } = optimizerOf(optimizer);
-    if (learningRates[method.type]) return undefined;
-    return { path: ['optimizer', 'type'], message: refusals?.[method.type] ?? `${name} cannot train ${method.type}` };
+    const { like } = methodOf(method);
+    if (learningRates[like]) return undefined;
+    const reason = method.type === like ? '' : `${method.type} trains as little as lora: `;
+    return { path: ['optimizer', 'type'], message: `${reason}${refusals?.[like] ?? `${name} cannot train ${method.type}`}` };
   },
   ({ method }) => methodOf(method).refuse?.(method),
   ({ optimizer, method, dtype }) => optimizerOf(optimizer).refuse?.(optimizer, { method, dtype }),
   ({ method, quantize }) =>
-    quantize !== undefined && !methodOf(method).peftConfig
+    quantize !== undefined && methodOf(method).trainsMatrices
       ? {
           path: ['quantize'],
           message: `method ${method.type} changes the weights, and quantized ones stay as they are; use method lora, or leave quantize out`,

@@ -6,6 +6,8 @@ export class Parameter {
   /** Replaced once at load, never during training: updates are in place. */
   value: Tensor;
   trainable = false;
+  /** What the learning rate is multiplied by for it. */
+  learningRateFactor = 1;
   /** How often one backward pass delivers a gradient: 2 for tied embeddings. */
   uses = 1;
 

@@ -8,33 +8,38 @@ import { corruptFile, fileError, shown, unsupportedFile } from './file-error.js'
 import { HostContext } from './host-ops.js';
 import { type JsonObject, readJsonFile } from './json-file.js';
 import { adapterCard } from './peft-card.js';
-import { type AdapterConfig, loraConfigFile, parseAdapterConfig } from './peft-config.js';
+import { type AdapterType, type ConfigOf, loraConfigFile, parseAdapterConfig } from './peft-config.js';
 import { SafetensorsSource } from './safetensors.js';
 import { type TensorToWrite, writeSafetensors } from './safetensors-writer.js';
+
+export type { AdapterConfig, AdapterType } from './peft-config.js';
 
 const configName = 'adapter_config.json';
 const weightsName = 'adapter_model.safetensors';
 
 /** An opened PEFT adapter folder. */
-export interface PeftAdapter {
+export interface PeftAdapter<Config = ConfigOf<'LORA'>> {
   path: string;
-  config: AdapterConfig;
+  config: Config;
   /** Views into the mapped file under PEFT's names, e.g. base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight. */
   tensors: Map<string, Tensor>;
   /** Releases the map; the tensors throw ERR_DISPOSED from then on. */
   close(): void;
 }
 
-export interface ReadAdapterOptions {
+export interface ReadAdapterOptions<Type extends AdapterType> {
   /** peft_type values the caller can use. Default LORA only. */
-  types?: readonly string[] | undefined;
+  types?: readonly Type[] | undefined;
 }
 
 /**
  * Opens a PEFT adapter folder.
  * @throws ERR_FILE, ERR_MODEL_CORRUPT (also for NaN or infinite values, naming the tensors), ERR_MODEL_UNSUPPORTED
  */
-export function readAdapter(path: string, options: ReadAdapterOptions = {}): PeftAdapter {
+export function readAdapter<Type extends AdapterType = 'LORA'>(
+  path: string,
+  options: ReadAdapterOptions<Type> = {},
+): PeftAdapter<ConfigOf<Type>> {
   const folder = adapterFolder(path);
   const configFile = join(folder, configName);
   if (!existsSync(configFile))
@@ -43,7 +48,7 @@ export function readAdapter(path: string, options: ReadAdapterOptions = {}): Pef
       `${folder}: is no PEFT adapter folder, it has no ${configName}. Give the folder that PEFT or this package wrote.`,
       { path: folder },
     );
-  const config = parseAdapterConfig(readJsonFile(configFile), configFile, options.types ?? ['LORA']);
+  const config = parseAdapterConfig(readJsonFile(configFile), configFile, options.types ?? (['LORA'] as Type[]));
   const file = weightsFile(folder);
   const weights = SafetensorsSource.openFile(file);
   try {
@@ -111,7 +116,7 @@ export interface WriteAdapterOptions {
 }
 
 /**
- * Writes a PEFT adapter folder as a whole: adapter_config.json (the given keys over PEFT's defaults), adapter_model.safetensors,
+ * Writes a PEFT adapter folder as a whole: adapter_config.json (for LORA the given keys over PEFT's defaults), adapter_model.safetensors,
  * README.md.
  * @param config keys as PEFT names them: r, lora_alpha, target_modules ...
  * @param tensors under PEFT's names without the adapter's own name
@@ -123,7 +128,7 @@ export function writeAdapter(
   tensors: Iterable<[string, Tensor]>,
   options: WriteAdapterOptions = {},
 ): void {
-  const complete = loraConfigFile(config);
+  const complete = (config.peft_type ?? 'LORA') === 'LORA' ? loraConfigFile(config) : config;
   const list = [...tensors].map(([name, tensor]): TensorToWrite => ({ name, tensor, dtype: options.dtype }));
   writeFolderAtomic(folder, { overwrite: options.overwrite, isStale: (file) => file === 'adapter_model.bin' }, (temporary) => {
     writeFileAtomic(join(temporary, configName), `${JSON.stringify(complete, null, 2)}\n`);

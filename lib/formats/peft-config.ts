@@ -8,11 +8,20 @@ const rank = z
   .min(1)
   .max(2 ** 20);
 
-/** Keys of adapter_config.json that this package reads, as PEFT names them. Unknown keys are kept. */
-const loraSchema = z.looseObject({
-  peft_type: z.string(),
+const named = z.union([strings, z.string()]).nullish();
+
+/** Keys that every type has, as PEFT names them. Unknown keys are kept. */
+const common = {
   task_type: z.string().nullish(),
   base_model_name_or_path: z.string().nullish(),
+  target_modules: named,
+  exclude_modules: named,
+  modules_to_save: strings.nullish(),
+};
+
+const loraSchema = z.looseObject({
+  peft_type: z.literal('LORA'),
+  ...common,
   r: rank.default(8),
   lora_alpha: z.number().default(8),
   lora_dropout: z.number().min(0).max(1).default(0),
@@ -20,11 +29,8 @@ const loraSchema = z.looseObject({
   use_dora: z.boolean().nullish().transform(Boolean),
   fan_in_fan_out: z.boolean().nullish().transform(Boolean),
   bias: z.enum(['none', 'all', 'lora_only']).default('none'),
-  target_modules: z.union([strings, z.string()]).nullish(),
-  exclude_modules: z.union([strings, z.string()]).nullish(),
-  modules_to_save: strings.nullish(),
   layers_to_transform: z.union([z.int(), z.array(z.int())]).nullish(),
-  layers_pattern: z.union([strings, z.string()]).nullish(),
+  layers_pattern: named,
   rank_pattern: z
     .record(z.string(), rank)
     .nullish()
@@ -35,9 +41,22 @@ const loraSchema = z.looseObject({
     .transform((v) => v ?? {}),
 });
 
-/** Options that make an adapter compute something else than y = x W + scale * (x A) B. */
+const ia3Schema = z.looseObject({ peft_type: z.literal('IA3'), ...common, feedforward_modules: named });
+const lnTuningSchema = z.looseObject({ peft_type: z.literal('LN_TUNING'), ...common });
+
+/** The adapters that are read: one line each. */
+const schemas = { LORA: loraSchema, IA3: ia3Schema, LN_TUNING: lnTuningSchema };
+
+/** peft_type of the adapters that are read. */
+export type AdapterType = keyof typeof schemas;
+export const adapterTypes = Object.keys(schemas) as AdapterType[];
+
+/** adapter_config.json of a type, with PEFT's defaults filled in. */
+export type ConfigOf<Type extends AdapterType> = z.output<(typeof schemas)[Type]>;
+export type AdapterConfig = ConfigOf<AdapterType>;
+
+/** Options that make an adapter compute something else than its type says here. */
 const resultChanging = [
-  'use_dora',
   'lora_bias',
   'fan_in_fan_out',
   'use_bdlora',
@@ -47,23 +66,49 @@ const resultChanging = [
   'layer_replication',
 ];
 
-/** adapter_config.json of a low-rank adapter with PEFT's defaults filled in. */
-export type AdapterConfig = z.output<typeof loraSchema>;
+/** Keys that say how an adapter was made, not what it computes. */
+const inert = new Set(
+  (
+    'auto_mapping peft_version revision inference_mode init_lora_weights init_ia3_weights loftq_config eva_config corda_config lora_ga_config ' +
+    'megatron_config megatron_core qalora_group_size runtime_config ensure_weight_tying velora_config monteclora_config kasa_config'
+  ).split(' '),
+);
+
+const isEmpty = (value: unknown): boolean =>
+  value === null || value === false || value === '' || (typeof value === 'object' && Object.keys(value as object).length === 0);
+
+/** Keys that may change what the adapter computes, and are not known here. */
+function unknownKeys(raw: JsonObject, type: AdapterType): string[] {
+  const known = new Set([...Object.keys(schemas[type].shape), ...inert]);
+  return Object.keys(raw).filter((key) => !known.has(key) && !isEmpty(raw[key]));
+}
 
 /**
- * Checks the contents of adapter_config.json.
+ * Checks the contents of adapter_config.json. Unknown keys are ignored where they are empty or off.
  * @param types peft_type values the caller can use
- * @throws ERR_MODEL_UNSUPPORTED for another peft_type, ERR_MODEL_CORRUPT listing every wrong key
+ * @throws ERR_MODEL_UNSUPPORTED for another peft_type and for unknown keys that are set, ERR_MODEL_CORRUPT listing every wrong key
  */
-export function parseAdapterConfig(raw: JsonObject, path: string, types: readonly string[]): AdapterConfig {
+export function parseAdapterConfig<Type extends AdapterType>(raw: JsonObject, path: string, types: readonly Type[]): ConfigOf<Type> {
   const type = raw.peft_type;
   if (typeof type !== 'string') throw corruptFile(path, `peft_type must say the kind of adapter, got ${shown(type)}`);
-  if (!types.includes(type)) throw unsupportedFile(path, `its peft_type is ${shown(type)}`, `Supported: ${types.join(', ')}.`);
+  if (!types.includes(type as Type))
+    throw unsupportedFile(
+      path,
+      `its peft_type is ${shown(type)}`,
+      `${types.length < adapterTypes.length ? 'Wanted here' : 'Supported'}: ${types.join(', ')}.`,
+    );
   const used = resultChanging.filter((key) => raw[key] !== undefined && raw[key] !== null && raw[key] !== false);
   if (used.length > 0)
     throw unsupportedFile(path, `it uses ${used.join(', ')}`, 'Merge the adapter into its base model with peft, and use the merged model.');
-  const result = loraSchema.safeParse(raw);
-  if (result.success) return result.data;
+  const unknown = unknownKeys(raw, type as AdapterType);
+  if (unknown.length > 0)
+    throw unsupportedFile(
+      path,
+      `it sets ${unknown.map((key) => `${shown(key)}: ${shown(raw[key])}`).join(', ')}, which this version does not know`,
+      'Remove them if they change nothing in the result, or merge the adapter into its base model with peft.',
+    );
+  const result = schemas[type as Type].safeParse(raw);
+  if (result.success) return result.data as ConfigOf<Type>;
   const problems = result.error.issues.map((issue) => `${issue.path.join('.') || 'the file'}: ${issue.message}`);
   throw corruptFile(
     path,

@@ -2,7 +2,9 @@ import type { Module } from '../core/module.js';
 import type { Parameter } from '../core/parameter.js';
 import type { Run } from '../core/run.js';
 import type { Tensor } from '../core/tensor.js';
+import type { OpContext } from '../native/call.js';
 import * as ops from '../native/ops.js';
+import { backwardScaled, forwardScaled, isScaled } from './scaled-linear.js';
 import { forwardProducts, sumInputGradients } from './shared-input.js';
 
 /** Extra columns of the inner dimension: y += scale * x weight^T, in the same pass over y. */
@@ -14,14 +16,33 @@ export interface LowRankTail {
   scale: number;
 }
 
-/** What a frozen product takes along, and what the adapter's backward will need. */
+/** What a frozen product takes along, if anything, and what the adapter's backward will need. */
 export interface AdapterTail {
-  tail: LowRankTail;
+  tail: LowRankTail | undefined;
   saved: unknown;
 }
 
-/** A change of one linear layer that a tuning method plugs in: LoRA and its family. */
-export interface LinearAdapter {
+/** Factors on columns: y = f * (x W^T [+ tail]) + b or f * (x W^T + b), or y = (f * x) W^T + b. */
+export interface ColumnScaling {
+  side: 'input' | 'output';
+  /** Of the output: whether the factors apply to the bias too. */
+  includesBias: boolean;
+}
+
+/** What an adapter with column factors does besides: scaled-linear.ts calls it. */
+export interface ScalingSteps {
+  /** The factors of this pass, [K] or [M]. */
+  factors(saved: unknown): Tensor;
+  /** Takes over, until backwardWeights, what the gradient of the factors is made with: [N, M] output without them, or [N, K] dy W. */
+  keepUnscaled(saved: unknown, kept: Tensor): void;
+  /** Of the output: dy [N, M] times the factors, kept in saved until backwardWeights. */
+  innerGradient(dy: Tensor, saved: unknown, wantsInput: boolean, run: Run): Tensor;
+}
+
+/** A change of one linear layer that a tuning method plugs in. */
+export interface LinearAdapter extends Partial<ScalingSteps> {
+  /** Given by adapters with column factors, which then have ScalingSteps. */
+  readonly scaling?: ColumnScaling | undefined;
   parameters(): Iterable<Parameter>;
   /** Tails of the layers of `peers`, adapters of this class that read the same x, this one among them; in their order. */
   forwardTails(peers: readonly LinearAdapter[], x: Tensor, keep: boolean, run: Run): AdapterTail[];
@@ -36,6 +57,10 @@ export interface LinearAdapter {
   backwardWeights(peers: readonly LinearAdapter[], dys: readonly Tensor[], x: Tensor, saved: readonly unknown[], run: Run): void;
   /** Frees saved without a backward. */
   discard(saved: unknown, run: Run): void;
+  /** Changes rows begin, begin + 1, ... of W [n, K] f32 to what the layer computes with the adapter. */
+  mergeRows(rows: Tensor, begin: number, context: OpContext): void;
+  /** The same for the bias [M] f32, where the adapter changes it. */
+  mergeBias?(bias: Tensor, context: OpContext): void;
 }
 
 /** y = x W^T + b with W [M, K] as stored in the checkpoint, in any storage format while frozen. */
@@ -75,7 +100,8 @@ export class Linear implements Module {
   forward(x: Tensor, y: Tensor | undefined, run: Run, keep: boolean, residual?: Tensor): unknown {
     const [tailed] = adapterTails([this], x, keep, run);
     const tail = tailed?.tail;
-    if (y)
+    if (this.adapter?.scaling) forwardScaled([this], [tailed], x, [y], keep, run, residual);
+    else if (y)
       ops.linearForward(run, {
         x,
         weight: this.weight.value,
@@ -137,6 +163,10 @@ function keepTails(linears: readonly Linear[], tails: readonly (AdapterTail | un
 /** ys[i] [N, Mi] = x Wi^T + bi of up to three layers in one product; returns what backwardInputs and backwardWeight need. */
 export function forwardShared(linears: readonly Linear[], x: Tensor, ys: readonly Tensor[], keep: boolean, run: Run): unknown[] {
   const tails = adapterTails(linears, x, keep, run);
+  if (linears.some(isScaled)) {
+    forwardScaled(linears, tails, x, ys, keep, run);
+    return keepTails(linears, tails, keep, run);
+  }
   const products = linears.map((l, i) => ({ weight: l.weight.value, bias: l.bias?.value, tail: tails[i]?.tail, y: ys[i] as Tensor }));
   forwardProducts(x, products, run);
   return keepTails(linears, tails, keep, run);
@@ -150,6 +180,10 @@ export function backwardInputs(
   dx: Tensor | undefined,
   run: Run,
 ): void {
+  if (linears.some(isScaled)) {
+    backwardScaled(linears, dys, saved, dx, run);
+    return;
+  }
   const tails = linears.map((l, i) => l.adapter?.backwardTail(dys[i] as Tensor, saved[i], dx !== undefined, run));
   if (!dx) return;
   const gradients = linears.map((l, i) => ({ dy: dys[i] as Tensor, weight: l.weight.value, tail: tails[i] }));

@@ -6,11 +6,13 @@ import type { WeightDelivery } from '../core/sink.js';
 import { Tensor } from '../core/tensor.js';
 import type { AdapterTail, Linear, LinearAdapter, LowRankTail } from '../layers/linear.js';
 import { forwardProducts } from '../layers/shared-input.js';
+import type { OpContext } from '../native/call.js';
 import * as ops from '../native/ops.js';
+import { peftPrefix } from './adapter-tensors.js';
 
 /** Tensor names of a layer's adapter as peft stores them. */
 export function loraNames(base: Linear): { a: string; b: string } {
-  const prefix = `base_model.model.${base.path}`;
+  const prefix = `${peftPrefix}${base.path}`;
   return { a: `${prefix}.lora_A.weight`, b: `${prefix}.lora_B.weight` };
 }
 
@@ -19,7 +21,7 @@ export function loraScale(alpha: number, rank: number, useRslora: boolean): numb
   return useRslora ? alpha / Math.sqrt(rank) : alpha / rank;
 }
 
-interface LoraSaved {
+export interface LoraSaved {
   /** [N, R] = dropout(x) A^T */
   u: Tensor;
   /** [N, R] = dy B, made by backwardTail with dB, for backwardWeights. */
@@ -107,7 +109,7 @@ export class LoraAdapter implements LinearAdapter {
     const delivery = (p: LoraAdapter, i: number) => ({ p: p.a, dy: saved[i]?.t as Tensor, scale: p.scale });
     const plain: WeightDelivery[] = [];
     peers.forEach((p, i) => {
-      const xd = p.dropped(x, run);
+      const xd = p.a.trainable ? p.dropped(x, run) : undefined;
       if (xd) run.sink?.weights([delivery(p, i)], xd, run);
       else plain.push(delivery(p, i));
       run.free(xd);
@@ -118,6 +120,20 @@ export class LoraAdapter implements LinearAdapter {
 
   discard(saved: LoraSaved | undefined, run: Run): void {
     run.free(saved?.t, saved?.u);
+  }
+
+  mergeRows(rows: Tensor, begin: number, context: OpContext): void {
+    const b = this.b.value.slice(begin, begin + rows.rows);
+    const scaled = Tensor.allocate('f32', b.shape, 'other', 'scaled B');
+    const change = Tensor.allocate('f32', rows.shape, 'other', 'change');
+    try {
+      ops.scale(context, { x: b, y: scaled, scale: this.scale });
+      ops.linearBackwardInput(context, { dy: scaled, weight: this.a.value, dx: change });
+      ops.add(context, { a: rows, b: change, y: rows });
+    } finally {
+      scaled.dispose();
+      change.dispose();
+    }
   }
 
   // Only where gradients are asked for: evaluation and generation see the adapter without dropout.

@@ -1,7 +1,9 @@
 import type { Linear } from '../layers/linear.js';
 import type { CausalLm } from '../models/causal-lm.js';
+import { DoraAdapter } from './dora-adapter.js';
 import type { LoraSettings } from './lora.js';
 import { LoraAdapter } from './lora-adapter.js';
+import { targetModules } from './targets.js';
 
 /**
  * adapter_config.json of a LoRA run, with the keys peft writes. target_modules are last path components where these select
@@ -10,9 +12,6 @@ import { LoraAdapter } from './lora-adapter.js';
 export function loraPeftConfig(model: CausalLm, config: LoraSettings, basePath: string): Record<string, unknown> {
   const all = [...model.linears()];
   const adapted = all.filter((l) => l.adapter);
-  const last = (path: string) => path.split('.').at(-1) as string;
-  const names = [...new Set(adapted.map((l) => last(l.path)))];
-  const exact = all.filter((l) => names.includes(last(l.path))).length === adapted.length;
   return {
     peft_type: 'LORA',
     task_type: 'CAUSAL_LM',
@@ -21,8 +20,11 @@ export function loraPeftConfig(model: CausalLm, config: LoraSettings, basePath: 
     lora_dropout: config.dropout,
     bias: 'none',
     fan_in_fan_out: false,
-    use_dora: false,
-    target_modules: exact ? names : adapted.map((l) => l.path),
+    use_dora: adapted.some((l) => l.adapter instanceof DoraAdapter),
+    target_modules: targetModules(
+      all.map((l) => l.path),
+      adapted.map((l) => l.path),
+    ),
     modules_to_save: null,
     init_lora_weights: true,
     ...(config.initAdapter === undefined ? configuredScales(config) : actualScales(adapted)),

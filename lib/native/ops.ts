@@ -1527,3 +1527,92 @@ export function perturb(context: OpContext, a: PerturbArgs): void {
   setNumber(15, a.seed ?? 0);
   run(context, 43, 'perturb', false, 16);
 }
+
+/** Arguments of scale_columns: native/ops. */
+export interface ScaleColumnsArgs {
+  /** read */
+  x: Tensor;
+  /** read */
+  factors: Tensor;
+  /** read */
+  bias?: Tensor | undefined;
+  /** read */
+  residual?: Tensor | undefined;
+  /** written */
+  y: Tensor;
+}
+
+export function scaleColumns(context: OpContext, a: ScaleColumnsArgs): void {
+  setTensor(3, a.x);
+  setTensor(12, a.factors);
+  setTensor(21, a.bias);
+  setTensor(30, a.residual);
+  setTensor(39, a.y);
+  run(context, 44, 'scale_columns', false, 48);
+}
+
+/** Arguments of column_dot: native/ops. */
+export interface ColumnDotArgs {
+  /** read */
+  a: Tensor;
+  /** read */
+  b: Tensor;
+  /** read */
+  factors?: Tensor | undefined;
+  /** read and written */
+  out: Tensor;
+}
+
+export function columnDot(context: OpContext, a: ColumnDotArgs): void {
+  setTensor(3, a.a);
+  setTensor(12, a.b);
+  setTensor(21, a.factors);
+  setTensor(30, a.out);
+  run(context, 45, 'column_dot', false, 39);
+}
+
+/** Arguments of row_squares: native/ops. */
+export interface RowSquaresArgs {
+  /** read */
+  x: Tensor;
+  /** written */
+  out: Tensor;
+}
+
+export function rowSquares(context: OpContext, a: RowSquaresArgs): void {
+  setTensor(3, a.x);
+  setTensor(12, a.out);
+  run(context, 46, 'row_squares', false, 21);
+}
+
+/** Arguments of dora_factors: native/ops. */
+export interface DoraFactorsArgs {
+  /** read */
+  magnitude: Tensor;
+  /** read */
+  squares: Tensor;
+  /** read */
+  wa: Tensor;
+  /** read */
+  b: Tensor;
+  /** read */
+  aa: Tensor;
+  /** written */
+  factors: Tensor;
+  /** written */
+  inverseNorms: Tensor;
+  /** real, default 1 */
+  scale?: number;
+}
+
+export function doraFactors(context: OpContext, a: DoraFactorsArgs): void {
+  setTensor(3, a.magnitude);
+  setTensor(12, a.squares);
+  setTensor(21, a.wa);
+  setTensor(30, a.b);
+  setTensor(39, a.aa);
+  setTensor(48, a.factors);
+  setTensor(57, a.inverseNorms);
+  setNumber(66, a.scale ?? 1);
+  run(context, 47, 'dora_factors', false, 67);
+}

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { Refusal } from '../config/kinds.js';
-import type { MethodConfig, MethodName } from '../methods/index.js';
+import type { MethodConfig } from '../methods/index.js';
+import type { Method } from '../methods/method.js';
 import type { Optimizer, WeightDecayOn } from './optimizer.js';
 import type { Rotation } from './rotation.js';
 
@@ -28,15 +29,15 @@ export interface OptimizerDefinition<Settings> {
   /** The configuration's `optimizer.type`. */
   name: string;
   /**
-   * Rates for `auto`. They differ by orders of magnitude between optimizers and methods, so one default for all would be wrong for
-   * most. A method that is left out is refused with what `refusals` says.
+   * Rates for `auto` by what a method is `like`. They differ by orders of magnitude between optimizers and methods, so one default for
+   * all would be wrong for most. Methods like one that is left out are refused with what `refusals` says.
    */
-  learningRates: Partial<Record<MethodName, LearningRate>>;
+  learningRates: Partial<Record<Method<never>['like'], LearningRate>>;
   /** For method full where updates are fused, if that differs: a fused update cannot clip the global norm. */
   fusedLearningRate?: LearningRate | undefined;
   /** What the rate for `auto` is multiplied by under these settings; 1 if left out. */
   learningRateFactor?(settings: Settings): number;
-  refusals?: Partial<Record<MethodName, string>>;
+  refusals?: Partial<Record<Method<never>['like'], string>>;
   /** Whether these settings update weights inside the backward pass. */
   isFused(settings: Settings): boolean;
   /** Whether it needs losses alone: no backward pass runs, and there is no gradient to clip. */
@@ -76,8 +77,9 @@ export const fullOnly = (name: string, because: string) => ({
 
 /** Refuses methods that leave a part of the model out, for optimizers that choose what trains. */
 export function wholeModel(name: string, method: MethodConfig): Refusal | undefined {
-  if (method.trainLastLayers === undefined) return undefined;
-  return { path: ['method', 'trainLastLayers'], message: `${name} chooses the blocks that train itself; leave it out, or use adamw` };
+  const part = method.trainLastLayers !== undefined ? 'trainLastLayers' : method.type === 'full' && method.targets ? 'targets' : undefined;
+  if (!part) return undefined;
+  return { path: ['method', part], message: `${name} chooses the blocks that train itself; leave it out, or use adamw` };
 }
 
 /** For optimizers that are always fused; `other` does the like on kept gradients. */

@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import { unionOf } from '../config/kinds.js';
-import { methodNames } from '../methods/index.js';
+import { methodNames, methodOf } from '../methods/index.js';
 import { adafactor } from './adafactor.js';
 import { adalomo } from './adalomo.js';
 import { adamw } from './adamw.js';
@@ -54,12 +54,24 @@ export function makeOptimizer(config: OptimizerConfig, context: OptimizerContext
   return optimizerOf(config).create(config, context);
 }
 
-/** What learningRate auto stands for, by method and optimizer, in the order of the registries. */
+/**
+ * What learningRate auto stands for, by method and optimizer, in the order of the registries. Methods that take the rates of another come
+ * with the first optimizer only.
+ */
 export function learningRateTable(): (LearningRate & { method: string; optimizer: string })[] {
   return methodNames.flatMap((method) =>
-    optimizers.flatMap(({ name, learningRates }) => {
-      const rate = learningRates[method];
-      return rate ? [{ method, optimizer: name, ...rate }] : [];
+    optimizers.flatMap(({ name, learningRates }, i) => {
+      const { like, learningRateFactor: factor } = methodOf({ type: method });
+      const rate = learningRates[like];
+      if (!rate || (like !== method && i > 0)) return [];
+      const source =
+        like === method
+          ? rate.source
+          : `${factor?.value ?? 1} times that of ${like}${factor ? `: ${factor.source}` : ''}; so with other optimizers`;
+      return [{ method, optimizer: name, value: rounded(rate.value * (factor?.value ?? 1)), source }];
     }),
   );
 }
+
+/** A rate without what products leave in its last digits. */
+export const rounded = (rate: number): number => Number(rate.toPrecision(6));

@@ -27,7 +27,7 @@ export const mezo = defineOptimizer({
   forwardOnly: true,
   isFused: () => false,
   refuse(_settings, { method, dtype }) {
-    if (method.type === 'lora' && method.dropout > 0)
+    if ('dropout' in method && method.dropout > 0)
       return { path: ['method', 'dropout'], message: 'mezo compares losses, which dropout would blur; leave it out, or use adamw' };
     if (method.type === 'full' && (method.dtype ?? dtype) === 'bf16') {
       const message = 'mezo changes weights back and forth by less than bf16 can take back; give method.dtype f32, or use lora or lomo';
@@ -46,8 +46,9 @@ export const mezo = defineOptimizer({
       const slope = (above - below) / (2 * epsilon);
       // Takes the second perturbation back, then steps.
       step.update((run, p, seed) => {
-        const decay = 1 - learningRate * decayOf(p, weightDecay, weightDecayOn);
-        ops.perturb(run, { weight: p.value, shift: epsilon, decay, step: -learningRate * slope, seed });
+        const rate = learningRate * p.learningRateFactor;
+        const decay = 1 - rate * decayOf(p, weightDecay, weightDecayOn);
+        ops.perturb(run, { weight: p.value, shift: epsilon, decay, step: -rate * slope, seed });
       });
       return (above + below) / 2;
     },

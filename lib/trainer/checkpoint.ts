@@ -10,7 +10,7 @@ import { writeSafetensors } from '../formats/safetensors-writer.js';
 import type { WeightSource } from '../formats/weights.js';
 import { FinetuneError } from '../native/errors.js';
 import { differences, fingerprint } from './fingerprint.js';
-import { saveResult } from './save-result.js';
+import { savedName, saveResult } from './save-result.js';
 import type { Session } from './session.js';
 
 const stateFile = 'trainer_state.json';
@@ -82,7 +82,7 @@ export class Checkpoints {
     loadTensors(
       folder,
       weightsFile(folder),
-      session.trained.map((p) => ({ name: p.name, tensor: p.value })),
+      session.adapterTensors.map((p) => ({ name: savedName(this.config, p), tensor: p.value })),
     );
   }
 
@@ -111,7 +111,7 @@ export class Checkpoints {
     loadTensors(
       folder,
       weightsFile(folder),
-      session.trained.map((p) => ({ name: p.name, tensor: p.value })),
+      session.adapterTensors.map((p) => ({ name: savedName(this.config, p), tensor: p.value })),
     );
     session.seek(stored.state.step);
     if (session.state.named.length > 0) loadTensors(folder, optimizerFile, session.state.named);

@@ -119,7 +119,8 @@ export class OptimizerState {
   }
 
   private context(p: Parameter): UpdateContext {
-    const { step, learningRate, gradScale, stochasticRounding } = this;
+    const { step, gradScale, stochasticRounding } = this;
+    const learningRate = this.learningRate * p.learningRateFactor;
     const stream = nameStream(p.name);
     const [seed, parameterSeed] = [randomKey(this.seed, step, stream), randomKey(this.seed, stream)];
     return { step: step - (this.stepsBefore.get(p) ?? 0), learningRate, gradScale, seed, parameterSeed, stochasticRounding };

@@ -1,6 +1,8 @@
 import { existsSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { PlanConfig } from '../config/defaults.js';
+import { isQuantized } from '../core/dtype.js';
+import type { Parameter } from '../core/parameter.js';
 import { freeBytes } from '../core/scratch.js';
 import { writeModelFolder } from '../formats/export-model.js';
 import type { ModelSource } from '../formats/model-source.js';
@@ -16,7 +18,7 @@ import { offloadFolder, type Session } from './session.js';
  */
 export function assertRoom(session: Session, config: PlanConfig, out: string): void {
   if (session.modelFile && deviceOf(offloadFolder(config)) === deviceOf(dirname(resolve(out)))) return;
-  const written = methodOf(config.method).peftConfig ? session.trained : [...session.model.parameters()];
+  const written = methodOf(config.method).peftConfig ? session.adapterTensors : [...session.model.parameters()];
   const needed = written.reduce((sum, p) => sum + p.value.bytes, 0);
   const free = freeBytes(existing(out));
   if (free >= needed) return;
@@ -33,6 +35,11 @@ function existing(path: string): string {
 
 const deviceOf = (folder: string) => statSync(existing(folder)).dev;
 
+/** Name of a trained tensor in the files of the result. */
+export function savedName(config: Pick<PlanConfig, 'method'>, parameter: Parameter): string {
+  return methodOf(config.method).savedName?.(parameter) ?? parameter.name;
+}
+
 export interface SaveOptions {
   overwrite: boolean;
   /** The session trains no more: a scratch file with all weights may become the result. Default false: it is copied. */
@@ -44,10 +51,12 @@ export function saveResult(session: Session, source: ModelSource, config: PlanCo
   const { overwrite, final = false } = options;
   const adapter = methodOf(config.method).peftConfig?.(session.model, config.method, source.path);
   if (adapter) {
-    const tensors = session.trained.map((p) => [p.name, p.value] as [string, typeof p.value]);
+    const tensors = session.adapterTensors.map((p) => [savedName(config, p), p.value] as [string, typeof p.value]);
     writeAdapter(out, adapter, tensors, { overwrite });
   } else {
-    const tensors = [...session.model.parameters()].map((p) => ({ name: p.name, tensor: p.value }));
+    // Weights that stayed quantized beside what was trained are written as merging writes them.
+    const dtypeOf = ({ value }: Parameter) => (isQuantized(value.dtype) ? ('bf16' as const) : undefined);
+    const tensors = [...session.model.parameters()].map((p) => ({ name: p.name, tensor: p.value, dtype: dtypeOf(p) }));
     writeModelFolder(out, { source, tensors, overwrite, ...(final && { weightsFile: session.modelFile }) });
   }
 }

@@ -66,6 +66,8 @@ export class Session {
   readonly model: CausalLm;
   /** What trains, now or in another turn, in a fixed order. */
   readonly trained: readonly Parameter[];
+  /** What belongs into an adapter's files: the trained parameters, and frozen ones that no base has. */
+  readonly adapterTensors: readonly Parameter[];
   readonly state: OptimizerState;
   private readonly config: PlanConfig;
   private readonly device: DeviceName;
@@ -111,14 +113,15 @@ export class Session {
       this.weights = weights;
       const provide = provider(weights, dry, { frozenDtype: options.frozenDtype ?? 'bf16', quantized, path: options.model.modelType });
       this.model = this.own(buildCausalLm(options.model, provide, { accumulator, dry }), (m) => m.dispose());
-      const { trained: candidates, release: releaseSources } = applyMethod(this.model, config, this.dtype);
+      const { trained: candidates, frozen = [], release: releaseSources } = applyMethod(this.model, config, this.dtype);
       const rotation = optimizerOf(config.optimizer).rotation?.(config.optimizer);
       this.turns = new Turns(rotation, this.model, candidates, config.seed);
       const { trained } = this.turns;
       this.trained = trained.map((t) => t.parameter);
+      this.adapterTensors = [...this.trained, ...frozen.filter((f) => f.saved).map((f) => f.parameter)];
       this.trainedMemory = this.own(
         materialize(
-          trained,
+          [...trained, ...frozen],
           this.placement('weights', 'trained weights'),
           new HostContext(this.device),
           isModelFile(config) ? layOutAsFile : layOut,
@@ -126,7 +129,8 @@ export class Session {
         release,
       );
       releaseSources?.();
-      this.frozenBytes = countFrozen(this.model, weights, quantized, offload.weights);
+      const ofMethod = new Set(frozen.map((f) => f.parameter));
+      this.frozenBytes = countFrozen(this.model, ofMethod, weights, quantized, offload.weights);
       // The trained copies replace all of the checkpoint: its map, and what had to be copied out of it, are of no use any more.
       if (this.frozenBytes.mapped + this.frozenBytes.private + this.frozenBytes.offloaded === 0 && !dry) weights?.close();
       const optimizer = makeOptimizer(config.optimizer, { weightDecayOn: options.weightDecayOn ?? 'matrices', accumulator });
@@ -499,13 +503,14 @@ interface FrozenBytes {
 
 function countFrozen(
   model: CausalLm,
+  ofMethod: ReadonlySet<Parameter>,
   weights: WeightSource | undefined,
   quantized: QuantizeType | undefined,
   offload: boolean,
 ): FrozenBytes {
   const bytes = { mapped: 0, private: 0, offloaded: 0, scalesMapped: 0, scalesPrivate: 0 };
   for (const p of model.parameters()) {
-    if (p.trainable) continue;
+    if (p.trainable || ofMethod.has(p)) continue;
     const { dtype, shape } = p.value;
     if (offload && dtype === quantized) {
       bytes.offloaded += p.value.bytes;

@@ -2,6 +2,7 @@
 // Every op's argument struct.
 #include "apollo_update.h"
 #include "attention.h"
+#include "columns.h"
 #include "elementwise.h"
 #include "embedding.h"
 #include "factored_update.h"
@@ -18,4 +19,5 @@
 #include "reduce.h"
 #include "rms_norm.h"
 #include "rope.h"
+#include "row_norms.h"
 #include "sample_token.h"

@@ -137,7 +137,7 @@ describe('refused combinations say what to use instead', () => {
 describe('settings of another type', () => {
   it('are named with the types that have them', () => {
     const problems = problemsOf({ method: { type: 'full', rank: 8 } as never });
-    expect(problems).toMatchObject([{ path: 'method.rank', message: 'not a setting of method full, only of lora' }]);
+    expect(problems).toMatchObject([{ path: 'method.rank', message: 'not a setting of method full, only of lora and dora' }]);
     expect(problemsOf({ optimizer: { type: 'lomo', fused: true } as never })[0]?.message).toBe(
       'not a setting of optimizer lomo, only of adamw, sgd, lion, signsgd, adafactor, muon, galore, apollo, apollo-mini, badam and lisa',
     );

@@ -102,7 +102,13 @@ describe('a PEFT adapter folder', () => {
     ['of an unknown type', { peft_type: 'VERA' }, 'ERR_MODEL_UNSUPPORTED', /peft_type is "VERA".*LORA/],
     ['without a type', {}, 'ERR_MODEL_CORRUPT', /peft_type must say/],
     ['that is no JSON', 'peft', 'ERR_MODEL_CORRUPT', /not valid JSON/],
-    ['with DoRA', { peft_type: 'LORA', use_dora: true }, 'ERR_MODEL_UNSUPPORTED', /uses use_dora.*Merge/],
+    [
+      'with unknown keys that are set',
+      { peft_type: 'LORA', future: null, twist: 3, megatron_core: 'megatron.core', bend: { a: 1 } },
+      'ERR_MODEL_UNSUPPORTED',
+      /it sets "twist": 3, "bend": .*which this version does not know/,
+    ],
+    ['with biases in B', { peft_type: 'LORA', lora_bias: true }, 'ERR_MODEL_UNSUPPORTED', /uses lora_bias.*Merge/],
     [
       'with several wrong keys',
       { peft_type: 'LORA', r: 0, lora_alpha: 'x', bias: 'some', rank_pattern: { q: 1.5 } },

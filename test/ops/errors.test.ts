@@ -45,6 +45,7 @@ const takesAnyShape = new Set([
   'random_fill y',
   'perturb weight',
   'sum_of_squares x',
+  'row_squares x',
   'rope_inplace x',
   'sample_token logits',
   'low_rank_basis grad',

@@ -14,7 +14,11 @@ if (!hasPython)
   console.warn('Tests that let transformers and peft judge are skipped: set NODE_FINETUNE_PYTHON (scripts/judges/README.md).');
 
 /** Runs jobs by a script of scripts/judges in one process. Throws with its messages when it fails. */
-export function judge(script: 'peft_logits.py' | 'make_peft_adapter.py', folder: string, jobs: readonly object[]): void {
+export function judge(
+  script: 'peft_logits.py' | 'make_peft_adapter.py' | 'peft_training.py',
+  folder: string,
+  jobs: readonly object[],
+): void {
   const file = writeInput(folder, `${script}.jobs.json`, jobs);
   execFileSync(python as string, [join(scripts, script), '--jobs', file], { stdio: ['ignore', 'pipe', 'pipe'], timeout: 300_000 });
 }

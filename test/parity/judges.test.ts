@@ -45,6 +45,20 @@ interface Case {
 const lora = { type: 'lora', rank: 4, alpha: 8 } as const;
 const adapters: Case[] = [
   ...fixtureNames.map((name) => ({ name: `all linear layers of ${name}`, model: fixturePath(name), method: lora, steps: 3 })),
+  { name: 'DoRA beside biases', model: fixturePath('llama-bias'), method: { ...lora, type: 'dora' as const }, steps: 3 },
+  { name: 'DoRA of fused layers', model: fixturePath('phi3'), method: { type: 'dora', rank: 3, useRslora: true, freezeA: true }, steps: 3 },
+  ...['llama-bias', 'gemma2', 'phi3'].map((name) => ({
+    name: `IA3 of ${name}`,
+    model: fixturePath(name),
+    method: { type: 'ia3' as const, targets: ['*_proj'], feedForwardTargets: ['o_proj', 'down_proj'] },
+    steps: 5,
+  })),
+  ...['llama', 'qwen3', 'gemma2'].map((name) => ({
+    name: `norms of ${name}`,
+    model: fixturePath(name),
+    method: { type: 'norms' as const },
+    steps: 5,
+  })),
   ...(hasShared
     ? [
         {
@@ -65,7 +79,10 @@ const adapters: Case[] = [
       ]
     : []),
 ];
-const models: Case[] = fixtureNames.map((name) => ({ name, model: fixturePath(name), method: { type: 'full', dtype: 'f32' }, steps: 3 }));
+const models: Case[] = [
+  ...fixtureNames.map((name) => ({ name, model: fixturePath(name), method: { type: 'full', dtype: 'f32' } as const, steps: 3 })),
+  { name: 'biases alone', model: fixturePath('llama-bias'), method: { type: 'bitfit' }, steps: 5 },
+];
 
 describe.skipIf(!hasPython).each([
   { kind: 'adapters', reader: 'peft', cases: adapters },
@@ -99,7 +116,7 @@ describe.skipIf(!hasPython).each([
   });
 });
 
-const foreign: { name: string; options: Record<string, unknown> }[] = [
+const foreign: { name: string; method?: 'dora' | 'ia3' | 'norms'; options: Record<string, unknown> }[] = [
   { name: 'plain', options: { r: 8, lora_alpha: 16, target_modules: 'all-linear' } },
   { name: 'rsLoRA', options: { r: 4, lora_alpha: 6, target_modules: ['v_proj', 'gate_proj'], use_rslora: true } },
   {
@@ -117,6 +134,13 @@ const foreign: { name: string; options: Record<string, unknown> }[] = [
   { name: 'layers to transform', options: { r: 4, lora_alpha: 8, target_modules: ['q_proj', 'up_proj'], layers_to_transform: [0, 3] } },
   { name: 'bf16 storage', options: { r: 8, lora_alpha: 16, target_modules: 'all-linear', storage: 'bfloat16' } },
   { name: 'f16 storage', options: { r: 8, lora_alpha: 16, target_modules: 'all-linear', storage: 'float16' } },
+  { name: 'DoRA', method: 'dora', options: { r: 4, lora_alpha: 6, target_modules: ['q_proj', 'down_proj'], use_dora: true } },
+  {
+    name: 'IA3',
+    method: 'ia3',
+    options: { peft_type: 'IA3', target_modules: ['k_proj', 'v_proj', 'down_proj'], feedforward_modules: ['down_proj'] },
+  },
+  { name: 'LN tuning', method: 'norms', options: { peft_type: 'LN_TUNING', target_modules: ['input_layernorm', 'norm'] } },
 ];
 
 describe.skipIf(!hasPython || !hasShared)('we load adapters of peft and give its logits', () => {
@@ -131,9 +155,9 @@ describe.skipIf(!hasPython || !hasShared)('we load adapters of peft and give its
     );
   }, 300_000);
 
-  test.each(foreign.map((c, i) => ({ ...c, i })))('$name', ({ i }) => {
+  test.each(foreign.map((c, i) => ({ ...c, i })))('$name', ({ i, method: type = 'lora' }) => {
     const batch = pack(sequences, labels);
-    const session = openSession(stories, { method: { type: 'lora', initAdapter: path(i) } }, [batch], product);
+    const session = openSession(stories, { method: { type: type as 'lora', initAdapter: path(i) } }, [batch], product);
     const logits = sequences.map((ids) => logitsOf(session, pack([ids], [ids]), product));
     session.dispose();
     expect(distanceFromJudge(logits, join(path(i), 'logits.safetensors'))).toBeLessThan(1e-4);

@@ -27,8 +27,10 @@ export interface Trajectory {
 
 export const trajectories = readJson<Record<string, Trajectory>>(folder, 'runs.json');
 
+export const batchesFile = join(folder, 'batches.json');
+
 /** The rows of every step, packed. */
-export const batches: HostBatch[] = readJson<{ ids: number[]; labelsFrom: number }[][]>(folder, 'batches.json').map((rows) =>
+export const batches: HostBatch[] = readJson<{ ids: number[]; labelsFrom: number }[][]>(batchesFile).map((rows) =>
   pack(
     rows.map((r) => r.ids),
     rows.map((r) => r.ids.map((id, i) => (i < r.labelsFrom ? -100 : id))),
