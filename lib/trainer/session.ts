@@ -1,6 +1,6 @@
 import type { PlanConfig } from '../config/defaults.js';
 import type { DeviceName } from '../core/device.js';
-import { type DType, type FloatType, quantizationBytes } from '../core/dtype.js';
+import type { DType, FloatType } from '../core/dtype.js';
 import { allocate, drySegment, isLinkable, release, type Segment } from '../core/memory.js';
 import { isLinearWeight, type Parameter } from '../core/parameter.js';
 import { Program, type ProgramContext } from '../core/program.js';
@@ -25,6 +25,7 @@ import { makeOptimizer, optimizerOf } from '../optimizers/index.js';
 import type { WeightDecayOn } from '../optimizers/optimizer.js';
 import { AccumulateSink } from './accumulate-sink.js';
 import type { MemoryPlan } from './events.js';
+import { countFrozen, type FrozenBytes } from './frozen-bytes.js';
 import { FusedSink } from './fused-sink.js';
 import { NormPass } from './norm-pass.js';
 import { OptimizerState } from './optimizer-state.js';
@@ -129,9 +130,11 @@ export class Session {
         release,
       );
       releaseSources?.();
+      // What had to be copied out of the checkpoint of weights that train has been copied once more.
+      if (!dry) for (const { name } of this.trained) if (weights?.has(name)) weights.drop(name);
       const ofMethod = new Set(frozen.map((f) => f.parameter));
       this.frozenBytes = countFrozen(this.model, ofMethod, weights, quantized, offload.weights);
-      // The trained copies replace all of the checkpoint: its map, and what had to be copied out of it, are of no use any more.
+      // The trained copies replace all of the checkpoint: its map is of no use any more.
       if (this.frozenBytes.mapped + this.frozenBytes.private + this.frozenBytes.offloaded === 0 && !dry) weights?.close();
       const optimizer = makeOptimizer(config.optimizer, { weightDecayOn: options.weightDecayOn ?? 'matrices', accumulator });
       const { seed, stochasticRounding } = config;
@@ -489,36 +492,4 @@ function provider(
 function applyMethod(model: CausalLm, { method: config, seed }: PlanConfig, dtype: FloatType): AppliedMethod {
   const method = methodOf(config);
   return method.apply(model, config, { dtype: dtype === 'f64' ? 'f64' : method.trainedDtype(config), seed });
-}
-
-interface FrozenBytes {
-  mapped: number;
-  private: number;
-  /** Quantized on load into scratch files. */
-  offloaded: number;
-  /** Of mapped and of private: scales and minima of quantized blocks. */
-  scalesMapped: number;
-  scalesPrivate: number;
-}
-
-function countFrozen(
-  model: CausalLm,
-  ofMethod: ReadonlySet<Parameter>,
-  weights: WeightSource | undefined,
-  quantized: QuantizeType | undefined,
-  offload: boolean,
-): FrozenBytes {
-  const bytes = { mapped: 0, private: 0, offloaded: 0, scalesMapped: 0, scalesPrivate: 0 };
-  for (const p of model.parameters()) {
-    if (p.trainable || ofMethod.has(p)) continue;
-    const { dtype, shape } = p.value;
-    if (offload && dtype === quantized) {
-      bytes.offloaded += p.value.bytes;
-      continue;
-    }
-    const isPrivate = weights ? weights.has(p.name) && weights.info(p.name).isCopied : dtype === quantized;
-    bytes[isPrivate ? 'private' : 'mapped'] += p.value.bytes;
-    bytes[isPrivate ? 'scalesPrivate' : 'scalesMapped'] += quantizationBytes(dtype, shape);
-  }
-  return bytes;
 }

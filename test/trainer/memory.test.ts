@@ -5,7 +5,8 @@ import { openModel } from '../../lib/formats/model-source.js';
 import { planRun } from '../../lib/trainer/plan.js';
 import { fixturePath } from '../parity/fixture.js';
 import { openSession, product } from '../parity/model-session.js';
-import { privateBytes, sampleBatch, trainings } from './sessions.js';
+import { hasShared, sharedPath } from '../shared.js';
+import { privateBytes, type Settings, sampleBatch, trainings } from './sessions.js';
 
 const models = ['llama', 'smollm2', 'phi3', 'gemma2', 'qwen3'];
 
@@ -66,4 +67,22 @@ it('fused methods have no gradient bytes', () => {
     expect(memoryStatistics().current.gradients).toBe(0);
     session.dispose();
   }
+});
+
+/** Rows of q and k are copied out of such a file: those of layers that train are needed no more once the layers have their own memory. */
+describe.skipIf(!hasShared)('memory of a part of a GGUF model', () => {
+  const model = sharedPath('models', 'stories260K-variants', 'stories260K-q8_0.gguf');
+  it.each<[string, Settings]>([
+    ['the last layers', { method: { type: 'full', trainLastLayers: 2 } }],
+    ['blocks in turn', { method: { type: 'full' }, optimizer: { type: 'badam' } }],
+  ])('%s take the planned bytes', (_name, settings) => {
+    const batch = sampleBatch();
+    const before = privateBytes();
+    const session = openSession(model, settings, [batch], product);
+    expect(privateBytes() - before).toBe(session.plan().total);
+    session.step([batch], 1, 1e-3);
+    expect(privateBytes() - before).toBe(session.plan().total);
+    session.dispose();
+    expect(privateBytes()).toBe(before);
+  });
 });
